@@ -1,0 +1,1 @@
+"""tap-coolafile: CoolaData event files as Singer messages."""

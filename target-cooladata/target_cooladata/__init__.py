@@ -1,0 +1,1 @@
+"""target-cooladata: Singer messages as CoolaData events."""
