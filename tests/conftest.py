@@ -1,0 +1,33 @@
+"""Fixtures for every test: in, a temporary folder; out, a real sandbox in it."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tests.sandbox_server import SandboxServer
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., SandboxServer]]:
+    """Start sandboxes with options of the test's own on one database; what still runs at its end is stopped."""
+    servers: list[SandboxServer] = []
+
+    def start(*options: str, db: Path = tmp_path / "sandbox.db", port: int = 0) -> SandboxServer:
+        servers.append(SandboxServer(db, *options, port=port))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., SandboxServer]) -> SandboxServer:
+    """A running sandbox with an empty database, no faults, and every app key known."""
+    return start_sandbox()
