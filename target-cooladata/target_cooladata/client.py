@@ -1,0 +1,205 @@
+"""One POST to the tracking API, one outcome.
+
+In: the bytes of a request body. Out: an `Outcome`, always; nothing is raised for what a network or a server does. The
+app key is part of the URL, and requests and urllib3 put URLs into their exceptions, so no text of theirs leaves this
+module. `STATUSES` is the one table that says what each answer means.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import enum
+import os
+import threading
+import typing as t
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+
+if t.TYPE_CHECKING:
+    from target_cooladata.settings import Settings
+
+
+class Kind(enum.Enum):
+    """What is to be done about a call."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"  # nothing wrong with the events: send the same again
+    IN_DOUBT = "in_doubt"  # it may have been stored, but no answer said so: send again, and count it
+    UNREADABLE = "unreadable"  # a 200 that does not say what CoolaData is known to say
+    SPLIT = "split"  # one of the events is refused: find it
+    FATAL = "fatal"  # no call can succeed
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one call came to.
+
+    Attributes:
+        kind: what is to be done.
+        detail: for people: what was answered; holds neither the app key nor event content.
+        status: the HTTP status, None if there was no answer.
+        retry_after: seconds the server asked to wait.
+    """
+
+    kind: Kind
+    detail: str
+    status: int | None = None
+    retry_after: float | None = None
+
+
+# CoolaData documents only "200 ok for each call"; its own clients know 403 for a wrong key. The others are HTTP's.
+STATUSES: dict[int, tuple[Kind, str]] = {
+    400: (Kind.SPLIT, "the API refused the call as malformed"),
+    401: (Kind.FATAL, "the API refused the app key; check `app_key`"),
+    403: (
+        Kind.FATAL,
+        "the API refused the app key; check `app_key` (CoolaData answers 403 to an unknown key)",
+    ),
+    404: (Kind.FATAL, "there is no tracking API at this address; check `endpoint_url` and `api_version`"),
+    405: (Kind.FATAL, "there is no tracking API at this address; check `endpoint_url` and `api_version`"),
+    408: (Kind.RETRY, "the API timed out"),
+    410: (
+        Kind.FATAL,
+        "there is no tracking API at this address any more; check `endpoint_url` and `api_version`",
+    ),
+    413: (Kind.SPLIT, "the API found the call too large"),
+    425: (Kind.RETRY, "the API asked to come later"),
+    429: (Kind.RETRY, "the API asked to slow down"),
+}
+REDIRECT = (
+    Kind.FATAL,
+    "the address redirects elsewhere, and events are not sent after it; check `endpoint_url`",
+)
+SERVER_FAILURE = (Kind.RETRY, "the API failed")
+OTHER_REFUSAL = (Kind.SPLIT, "the API refused the call")
+
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # CoolaData REST page: the only header it lists
+
+
+class Client:
+    """Posts bodies to one project's tracking endpoint; safe for use by several threads.
+
+    Args:
+        url: the endpoint, scheme and host and port, a path if it is behind one.
+        app_key: the project's key.
+        settings: `api_version`, `request_timeout_seconds`.
+    """
+
+    def __init__(self, url: str, app_key: str, settings: Settings) -> None:
+        self._url = f"{url.rstrip('/')}/{settings.api_version}/{app_key}/track"
+        self._host = urlsplit(url).netloc
+        self._timeout = settings.request_timeout_seconds
+        # Looked up once: with trust_env, requests would search the environment and ~/.netrc on every call.
+        self._proxies = requests.utils.get_environ_proxies(self._url)
+        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._local = threading.local()
+
+    def post(self, body: bytes) -> Outcome:
+        """Send one body and judge the answer."""
+        try:
+            response = self._session().post(
+                self._url,
+                data=body,
+                headers=_FORM,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            return self._no_answer(error)
+        return judge(response.status_code, response.content, response.headers.get("Retry-After"))
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False
+            session.proxies.update(self._proxies)
+            session.verify = self._verify
+            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
+            self._local.session = session
+        return session
+
+    def _no_answer(self, error: requests.RequestException) -> Outcome:
+        if isinstance(error, requests.exceptions.SSLError):
+            return Outcome(
+                Kind.FATAL,
+                f"the certificate of {self._host} is not trusted; check `endpoint_url`, or name your authority's file "
+                "in REQUESTS_CA_BUNDLE",
+            )
+        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+            return Outcome(Kind.FATAL, "`endpoint_url` is no address that can be called")
+        if isinstance(error, requests.ConnectTimeout):
+            return Outcome(Kind.RETRY, f"{self._host} did not accept a connection within {self._timeout} s")
+        if isinstance(error, requests.Timeout):
+            return Outcome(Kind.IN_DOUBT, f"{self._host} did not answer within {self._timeout} s")
+        if _never_connected(error):
+            return Outcome(Kind.RETRY, f"no connection to {self._host}")
+        return Outcome(Kind.IN_DOUBT, f"the connection to {self._host} broke before an answer")
+
+
+def judge(status: int, body: bytes, retry_after: str | None) -> Outcome:
+    """Say what an answer means.
+
+    Success is HTTP 200, a JSON object, and `status` in it not false: the vendor's own clients read it so.
+    """
+    if status == requests.codes.ok:
+        return _judge_ok(body)
+    if 200 < status < 300:  # noqa: PLR2004 - the other successes of HTTP, which no known client takes for one
+        return Outcome(Kind.UNREADABLE, f"the API answered {status}, where 200 is the only known success", status)
+    kind, text = STATUSES.get(status) or _class_of(status)
+    return Outcome(kind, f"{text} (HTTP {status})", status, parse_retry_after(retry_after))
+
+
+def _judge_ok(body: bytes) -> Outcome:
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        return Outcome(Kind.UNREADABLE, f"the API answered 200 with {len(body)} bytes that are no JSON object", 200)
+    if answer.get("status") is False:
+        return Outcome(Kind.SPLIT, "the API answered `status: false`", 200)
+    return Outcome(Kind.DELIVERED, "delivered", 200)
+
+
+def _class_of(status: int) -> tuple[Kind, str]:
+    if 300 <= status < 400:  # noqa: PLR2004 - HTTP's own classes
+        return REDIRECT
+    return SERVER_FAILURE if status >= 500 else OTHER_REFUSAL  # noqa: PLR2004 - HTTP's own classes
+
+
+def parse_retry_after(value: str | None, now: dt.datetime | None = None) -> float | None:
+    """Read a Retry-After header, in seconds or as a date (RFC 9110 10.2.3).
+
+    Returns:
+        Seconds from now, never negative; None if there is none or it cannot be read.
+    """
+    if not value:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return max(0.0, (moment - (now or dt.datetime.now(dt.UTC))).total_seconds())
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Whether the call cannot have reached the server: urllib3 says so by the type inside."""
+    inner = error.args[0] if error.args else None
+    reason = getattr(inner, "reason", None)
+    return type(reason).__name__ in {
+        "NewConnectionError",
+        "NameResolutionError",
+        "ConnectTimeoutError",
+        "ProxyError",
+    }

@@ -1,0 +1,303 @@
+"""Batches to outcomes: concurrency, retries, splitting, and which STATE may go out.
+
+In: batches of anything, a function that sends some of it and gives an `Outcome`, and the states that stand between the
+batches. Out: for each batch one `Settlement`, handed over in the caller's thread; and, by `take_state`, the newest
+state before which everything is settled. It knows nothing of JSON, HTTP or Singer. It refuses to go on, with a
+`DeliveryError`, once an outcome says that no call can succeed, retries are used up, or one event after the other is
+refused.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import typing as t
+
+import msgspec
+import tenacity
+
+from target_cooladata.client import Kind, Outcome
+from target_cooladata.exceptions import DeliveryError
+from target_cooladata.ledger import Ledger
+
+POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
+BACKOFF_SECONDS = 0.5  # the first wait is drawn from 0 to this, each further one from twice as much ...
+MAX_BACKOFF_SECONDS = 30.0  # ... up to this; full jitter, so that several loaders do not come back at once
+MAX_RETRY_AFTER_SECONDS = 300.0  # a hostile or absurd Retry-After must not park a run
+MAX_REFUSALS_IN_A_ROW = 20  # then it is not the events that are wrong
+
+T = t.TypeVar("T")
+
+
+class Settlement(msgspec.Struct, t.Generic[T]):
+    """What became of one batch.
+
+    Attributes:
+        ticket: the batch's place in the ledger.
+        items: the batch.
+        delivered: those that are delivered.
+        refused: those that the API refuses even alone, each with its last answer.
+        calls: how many calls it took.
+        retries: how many of those repeated one that had failed.
+        in_doubt: items in calls whose answer was never seen, which may be stored twice.
+        failure: why the rest is not delivered, if there is a rest.
+    """
+
+    ticket: int
+    items: t.Sequence[T]
+    delivered: list[T] = []
+    refused: list[tuple[T, Outcome]] = []
+    calls: int = 0
+    retries: int = 0
+    in_doubt: int = 0
+    failure: str | None = None
+
+    @property
+    def undelivered(self) -> int:
+        """Items neither delivered nor refused."""
+        return len(self.items) - len(self.delivered) - len(self.refused)
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How hard to try.
+
+    Attributes:
+        max_concurrency: calls under way at once.
+        max_retry_seconds: from a call's first try to its last; 0 is one try.
+        unreadable_200: retry, accept or fail.
+    """
+
+    max_concurrency: int
+    max_retry_seconds: float
+    unreadable_200: str
+
+
+class Delivery(t.Generic[T]):
+    """Sends batches from several threads; everything else happens in the caller's thread.
+
+    Args:
+        send: makes one call with some items; used by several threads.
+        policy: how hard to try.
+        on_settled: takes each settlement, before the ledger moves.
+        idle: called at least every `POLL_SECONDS` while waiting; may raise to leave.
+    """
+
+    def __init__(
+        self,
+        send: t.Callable[[t.Sequence[T]], Outcome],
+        policy: Policy,
+        *,
+        on_settled: t.Callable[[Settlement[T]], None],
+        idle: t.Callable[[], None],
+    ) -> None:
+        self._policy = policy
+        self._on_settled = on_settled
+        self._idle = idle
+        self._ledger = Ledger()
+        self._sender = _Sender(send, policy)
+        self._waiting: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
+        self._in_flight: dict[int, int] = {}
+        self._workers = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Items handed over whose settlement has not come back."""
+        return sum(self._in_flight.values())
+
+    def issue(self) -> int:
+        """Reserve the next place in the order, for a batch that is being filled."""
+        return self._ledger.issue()
+
+    def add_state(self, state: bytes) -> None:
+        """Note a state that stands behind every place reserved so far."""
+        self._ledger.add_state(state)
+
+    def take_state(self) -> bytes | None:
+        """Take the newest state before which everything is settled, once."""
+        return self._ledger.take_state()
+
+    def submit(self, ticket: int, items: t.Sequence[T]) -> None:
+        """Hand over a batch; waits while as many calls as allowed are under way.
+
+        Raises:
+            DeliveryError: nothing more can be delivered.
+        """
+        while len(self._in_flight) >= self._limit():
+            self._settle_one(POLL_SECONDS)
+            self._idle()
+        if self._workers <= len(self._in_flight):
+            self._workers += 1
+            # Daemons: a call that hangs must not hold up the end of an interrupted run.
+            threading.Thread(target=self._work, name=f"delivery-{self._workers}", daemon=True).start()
+        self._in_flight[ticket] = len(items)
+        self._waiting.put(Settlement(ticket=ticket, items=items))
+
+    def settle(self) -> None:
+        """Take in what has come back, without waiting.
+
+        Raises:
+            DeliveryError: nothing more can be delivered.
+        """
+        while not self._done.empty():
+            self._settle_one(0)
+
+    def drain(self) -> None:
+        """Wait until everything handed over is settled.
+
+        Raises:
+            DeliveryError: nothing more can be delivered.
+        """
+        while self._in_flight:
+            self._settle_one(POLL_SECONDS)
+            self._idle()
+
+    def abort(self, seconds: float) -> list[str]:
+        """Try nothing again, and give the calls under way some time to end.
+
+        Returns:
+            The failures of the batches that came back.
+        """
+        self._sender.stopping.set()
+        deadline = time.monotonic() + seconds
+        failures = []
+        while self._in_flight and time.monotonic() < deadline:
+            try:
+                self._settle_one(POLL_SECONDS)
+            except DeliveryError as error:
+                failures.append(str(error))
+        return failures
+
+    def _limit(self) -> int:
+        """The first call of a run goes alone, until one answer has been understood."""
+        return self._policy.max_concurrency if self._sender.understood.is_set() else 1
+
+    def _settle_one(self, timeout: float) -> None:
+        try:
+            settlement = self._done.get(timeout=timeout) if timeout else self._done.get_nowait()
+        except queue.Empty:
+            return
+        del self._in_flight[settlement.ticket]
+        self._on_settled(settlement)
+        if settlement.failure is not None:
+            raise DeliveryError(settlement.failure)
+        self._ledger.settle(settlement.ticket)
+
+    def _work(self) -> None:
+        while True:
+            settlement = self._waiting.get()
+            self._sender.deliver(settlement)
+            self._done.put(settlement)
+
+
+class _GiveUp(Exception):  # noqa: N818 - carries a verdict out of the recursion
+    """The rest of a batch cannot be delivered."""
+
+
+class _Sender(t.Generic[T]):
+    """Delivers one batch: tries, waits, halves. Used by all workers."""
+
+    def __init__(self, send: t.Callable[[t.Sequence[T]], Outcome], policy: Policy) -> None:
+        self._send = send
+        self._policy = policy
+        self.understood = threading.Event()
+        self.stopping = threading.Event()
+        self._refusals_in_a_row = 0
+        self._lock = threading.Lock()
+        self._backoff = tenacity.wait_random_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
+
+    def deliver(self, settlement: Settlement[T]) -> None:
+        """Deliver what can be delivered, and note the rest in the settlement."""
+        try:
+            self._deliver(settlement.items, settlement)
+        except _GiveUp as verdict:
+            settlement.failure = str(verdict)
+        except Exception as error:  # noqa: BLE001 - a worker that died in silence would hang the run
+            settlement.failure = f"an internal fault while sending ({type(error).__name__})"
+
+    def _deliver(self, items: t.Sequence[T], settlement: Settlement[T]) -> None:
+        outcome = self._try(items, settlement)
+        if outcome.kind is Kind.SPLIT and len(items) == 1:
+            outcome = self._try(items, settlement)  # once more, alone: the refusal may have been a passing one
+        if outcome.kind is Kind.DELIVERED:
+            settlement.delivered.extend(items)
+            self._refusals_in_a_row = 0
+        elif outcome.kind is not Kind.SPLIT:
+            raise _GiveUp(outcome.detail)
+        elif len(items) == 1:
+            self._refuse(items[0], outcome, settlement)
+        else:
+            middle = len(items) // 2
+            self._deliver(items[:middle], settlement)
+            self._deliver(items[middle:], settlement)
+
+    def _refuse(self, item: T, outcome: Outcome, settlement: Settlement[T]) -> None:
+        with self._lock:
+            self._refusals_in_a_row += 1
+            in_a_row = self._refusals_in_a_row
+        if in_a_row >= MAX_REFUSALS_IN_A_ROW:
+            msg = (
+                f"{in_a_row} events in a row were refused alone and none was delivered between them, so it is not the "
+                f"events: {outcome.detail}; check `payload_encoding` and `api_version`"
+            )
+            raise _GiveUp(msg)
+        settlement.refused.append((item, outcome))
+
+    def _try(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
+        """Send until the outcome is final: delivered, to be split, or fatal."""
+
+        def call() -> Outcome:
+            return self._call(items, settlement)
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda outcome: outcome.kind in {Kind.RETRY, Kind.IN_DOUBT}),
+            stop=tenacity.stop_after_delay(self._policy.max_retry_seconds)
+            | tenacity.stop_when_event_set(self.stopping),
+            wait=self._wait,
+            sleep=tenacity.sleep_using_event(self.stopping),
+            before_sleep=lambda _: self._count_retry(settlement),
+            retry_error_callback=lambda state: _give_up(state, self._policy.max_retry_seconds),
+        )
+        return retrying(call)
+
+    def _call(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
+        settlement.calls += 1
+        outcome = self._send(items)
+        if outcome.kind is Kind.UNREADABLE:
+            outcome = self._judge_unreadable(outcome)
+        elif outcome.kind is Kind.DELIVERED or outcome.status == 200:  # noqa: PLR2004 - HTTP's OK
+            self.understood.set()
+        if outcome.kind is Kind.IN_DOUBT:
+            settlement.in_doubt += len(items)
+        return outcome
+
+    def _judge_unreadable(self, outcome: Outcome) -> Outcome:
+        if self._policy.unreadable_200 == "accept":
+            self.understood.set()
+            return Outcome(Kind.DELIVERED, outcome.detail, outcome.status)
+        if self._policy.unreadable_200 == "fail" or not self.understood.is_set():
+            detail = (
+                f"{outcome.detail}, so it cannot be told whether events are stored; check `endpoint_url`, and set "
+                "`unreadable_200` to `accept` only if this answer is known to mean success"
+            )
+            return Outcome(Kind.FATAL, detail, outcome.status)
+        return Outcome(Kind.IN_DOUBT, outcome.detail, outcome.status)
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """Full jitter, and at least as long as the server asked for."""
+        asked = state.outcome.result().retry_after if state.outcome else None
+        return max(self._backoff(state), min(asked or 0.0, MAX_RETRY_AFTER_SECONDS))
+
+    def _count_retry(self, settlement: Settlement[T]) -> None:
+        settlement.retries += 1
+
+
+def _give_up(state: tenacity.RetryCallState, max_retry_seconds: float) -> Outcome:
+    outcome: Outcome = state.outcome.result() if state.outcome else Outcome(Kind.FATAL, "not tried")
+    seconds = round(state.seconds_since_start or 0)
+    detail = (
+        f"{outcome.detail}; given up after {state.attempt_number} tries in {seconds} s "
+        f"(`max_retry_seconds` is {max_retry_seconds:g})"
+    )
+    return Outcome(Kind.FATAL, detail, outcome.status)

@@ -1,0 +1,279 @@
+"""Records to CoolaData events, or a reject with a reason.
+
+In: a record as JSON bytes, as any tap sends it. Out: the event as JSON bytes: `event_name`, `user_id`,
+`event_timestamp_epoch` and flat properties with names that CoolaData takes, numbers and strings byte for byte as they
+came, nulls left out. Refused, with a reason of `REASONS`: what cannot become such an event.
+
+Most records of a stream have the same shape (names and JSON types). What follows from a shape alone is worked out once
+and kept in a `_Plan`; a record that needs no change but the name of its time is then sent as the bytes that came in.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from collections import Counter
+from zoneinfo import ZoneInfo
+
+import msgspec
+from singer_sdk.exceptions import MissingKeyPropertiesError
+
+from target_cooladata import times, values
+from target_cooladata.exceptions import Rejected
+
+if t.TYPE_CHECKING:
+    from target_cooladata.settings import Settings, StreamSettings
+
+MAX_EVENT_BYTES = 100_000  # CoolaData FAQ: an event must not exceed 100 KB
+DAY = 86_400_000  # milliseconds
+HOUR = 3_600_000
+PAST_WINDOW = 30 * DAY  # CoolaData, Handling Invalid Events: past 30 days, future 1 hour, unless the project says other
+FUTURE_WINDOW = HOUR
+TIME_NAMES = ("event_time_ts", "event_timestamp_epoch", "event_timestamp")  # the first one present counts
+
+REASONS: dict[str, str] = {
+    "not_an_object": "the record is not a JSON object",
+    "not_json": "the record holds what JSON forbids, such as NaN or half of a surrogate pair",
+    "missing_event_name": "the record has no event name",
+    "bad_event_name": "the event name is neither text nor an integer",
+    "missing_user_id": "the record has no user id",
+    "bad_user_id": "the user id is neither text nor an integer",
+    "missing_time": "the record has no event time",
+    "bad_time": "the event time is in no spelling that is understood",
+    "time_in_seconds": "the event time looks like seconds where milliseconds are expected",
+    "nested_value": "a property is an object or an array",
+    "number_out_of_range": "an integer does not fit into 64 bits",
+    "bad_property_name": "a property has a name that CoolaData refuses",
+    "name_collision": "two properties have names that are one to CoolaData",
+    "event_too_large": f"the event has more than {MAX_EVENT_BYTES:,} bytes",
+    "refused": "the API refused the event, alone and twice",
+}
+
+_MAX_PLANS = 4_096
+_UNCHANGED = frozenset({str, int, float})
+_EVENT_TIME = b'"event_timestamp_epoch":'
+
+
+class Facts:
+    """What is counted over all streams, for the report."""
+
+    def __init__(self) -> None:
+        self.outside_window = 0
+        self.time_conflicts = 0
+        self.digits = 0
+        self.type_changes: Counter[str] = Counter()
+        self.types: dict[str, str] = {}
+        now = time.time_ns() // 1_000_000
+        self.window = (now - PAST_WINDOW, now + FUTURE_WINDOW)
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What follows from a shape.
+
+    Attributes:
+        splice: the record is the event but for the name of its time.
+        time: the property that holds the time.
+        rivals: other properties that hold a time, which are not sent.
+        columns: the properties to send, in order.
+        integers: those of them that must fit into 64 bits.
+    """
+
+    splice: bool
+    time: str | None
+    rivals: tuple[str, ...]
+    columns: tuple[str, ...]
+    integers: tuple[str, ...]
+
+
+class EventMaker:
+    """Makes events of one stream's records.
+
+    Args:
+        stream: its name, which is the event name where nothing else says one.
+        mapping: what the settings say of this stream.
+        settings: the settings.
+        facts: where to count.
+    """
+
+    def __init__(self, stream: str, mapping: StreamSettings, settings: Settings, facts: Facts) -> None:
+        self._stream = stream
+        self._mapping = mapping
+        self._settings = settings
+        self._facts = facts
+        self._zone = ZoneInfo(settings.time_zone)
+        self._plans: dict[tuple[t.Any, ...], _Plan] = {}
+        self._key_properties: tuple[str, ...] = ()
+        self._decode = msgspec.json.Decoder(dict[str, t.Any]).decode
+        self._name_key = mapping.event_name_property or (None if mapping.event_name else "event_name")
+        self._user_key = mapping.user_id_property or "user_id"
+        self._writer = values.PropertyWriter(
+            nested_values=settings.nested_values,
+            property_names=settings.property_names,
+            boolean_format=settings.boolean_format,
+            scopes=dict.fromkeys(mapping.user_properties, "{u}") | dict.fromkeys(mapping.session_properties, "{s}"),
+        )
+
+    def set_key_properties(self, key_properties: t.Iterable[str]) -> None:
+        """Take the key of a SCHEMA; every record that follows must have it."""
+        self._key_properties = tuple(key_properties)
+        self._plans.clear()
+
+    def make(self, record: bytes, time_extracted: str | None = None) -> bytes:
+        """Make the event of one record.
+
+        Args:
+            record: a JSON object.
+            time_extracted: the message's, for `event_time_fallback`.
+
+        Raises:
+            Rejected: with a reason of `REASONS`.
+            MissingKeyPropertiesError: the record lacks its key, which breaks the Singer specification.
+        """
+        found = self._decoded(record)
+        name = self._event_name(found)
+        shape = (name.lower(), *found, *map(type, found.values()))
+        plan = self._plans.get(shape)
+        if plan is None or (plan.time and found[plan.time] == ""):
+            plan = self._plan(shape, name, found)
+        user = self._user_id(found)
+        moment = self._moment(found, plan, time_extracted)
+        for key in plan.integers:
+            values.check_integer(key, found[key])
+        if plan.splice and found["event_name"] and record.count(b'"event_time_ts":') == 1:
+            event = record.replace(b'"event_time_ts":', _EVENT_TIME, 1)
+        else:
+            event = self._writer.write(record, plan.columns, name, user, moment)
+        if len(event) > MAX_EVENT_BYTES:
+            reason = "event_too_large"
+            detail = f"the event has {len(event):,} bytes, and CoolaData takes at most {MAX_EVENT_BYTES:,}"
+            raise Rejected(reason, detail)
+        return event
+
+    def _decoded(self, record: bytes) -> dict[str, t.Any]:
+        try:
+            return self._decode(record)
+        except msgspec.ValidationError:
+            reason, detail = (
+                "not_an_object",
+                "the record is not a JSON object, or holds a number beyond a double",
+            )
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason, detail = "not_json", f"the record is not JSON in UTF-8: {error}"
+        raise Rejected(reason, detail)
+
+    def _event_name(self, found: dict[str, t.Any]) -> str:
+        mapping = self._mapping
+        if self._name_key is None:
+            return mapping.event_name or self._stream
+        name = found.get(self._name_key)
+        if name is None or name == "":
+            if mapping.event_name_property is None:
+                return self._stream
+            if mapping.event_name:
+                return mapping.event_name
+            reason, detail = (
+                "missing_event_name",
+                f"the record has no {self._name_key!r} (`event_name_property`)",
+            )
+            raise Rejected(reason, detail)
+        return name if type(name) is str else self._digits(name, "event_name", self._name_key)
+
+    def _user_id(self, found: dict[str, t.Any]) -> str:
+        user = found.get(self._user_key)
+        if user is None or user == "":
+            reason = "missing_user_id"
+            detail = f"the record has no {self._user_key!r}; `streams` can name another property in `user_id_property`"
+            raise Rejected(reason, detail)
+        return user if type(user) is str else self._digits(user, "user_id", self._user_key)
+
+    def _digits(self, value: object, what: str, key: str) -> str:
+        if type(value) is not int:
+            reason, detail = f"bad_{what}", f"{key!r} is {type(value).__name__}, and CoolaData takes text"
+            raise Rejected(reason, detail)
+        self._facts.digits += 1
+        return str(value)
+
+    def _moment(self, found: dict[str, t.Any], plan: _Plan, time_extracted: str | None) -> int | None:
+        """The event's time in milliseconds; None if the project's server time is to count."""
+        if plan.time is None:
+            return self._fallback(time_extracted)
+        value = found[plan.time]
+        if type(value) is int and times.MIN_MILLISECONDS <= value <= times.MAX_MILLISECONDS:
+            moment = value
+        else:
+            moment = times.to_milliseconds(value, self._zone)
+        for rival in plan.rivals:
+            self._compare(found[rival], moment)
+        earliest, latest = self._facts.window
+        if not earliest <= moment <= latest:
+            self._facts.outside_window += 1
+        return moment
+
+    def _compare(self, rival: object, moment: int) -> None:
+        try:
+            agrees = rival == "" or times.to_milliseconds(rival, self._zone) == moment
+        except Rejected:
+            agrees = False
+        self._facts.time_conflicts += not agrees
+
+    def _fallback(self, time_extracted: str | None) -> int | None:
+        if self._settings.event_time_fallback == "server":
+            return None
+        if self._settings.event_time_fallback == "extracted":
+            return times.to_milliseconds(time_extracted or time.time_ns() // 1_000_000, ZoneInfo("UTC"))
+        reason = "missing_time"
+        wanted = self._mapping.event_time_property or " or ".join(TIME_NAMES)
+        detail = f"the record has no {wanted}; `streams` can name another property in `event_time_property`"
+        raise Rejected(reason, detail)
+
+    def _plan(self, shape: tuple[t.Any, ...], name: str, found: dict[str, t.Any]) -> _Plan:
+        missing = [key for key in self._key_properties if key not in found]
+        if missing:
+            msg = f"a record of stream {self._stream!r} lacks its key {', '.join(missing)}; check the tap"
+            raise MissingKeyPropertiesError(msg)
+        candidates = (self._mapping.event_time_property,) if self._mapping.event_time_property else TIME_NAMES
+        present = [key for key in candidates if found.get(key) not in (None, "")]
+        consumed = {self._name_key, self._user_key, *candidates}
+        columns = tuple(
+            key
+            for key, value in found.items()
+            if key not in consumed and value is not None and not key.startswith("_sdc_")
+        )
+        self._note_types(name, columns, found)
+        plan = _Plan(
+            splice=self._is_event_already(found, present, columns),
+            time=present[0] if present else None,
+            rivals=tuple(present[1:]),
+            columns=columns,
+            integers=tuple(key for key in columns if type(found[key]) is int),
+        )
+        # A shape does not tell an empty time from one that counts.
+        if all(found.get(key) != "" for key in candidates):
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
+            self._plans[shape] = plan
+        return plan
+
+    def _is_event_already(self, found: dict[str, t.Any], present: list[str], columns: tuple[str, ...]) -> bool:
+        """Whether a record of this shape is an event as CoolaData takes it, but for the name of its time."""
+        return (
+            present == ["event_time_ts"]
+            and self._name_key == "event_name"
+            and self._user_key == "user_id"
+            and len(columns) + 3 == len(found)
+            and type(found.get("event_name")) is str
+            and bool(found["event_name"])
+            and type(found.get("user_id")) is str
+            and type(found["event_time_ts"]) is int
+            and _UNCHANGED.issuperset(map(type, found.values()))
+            and self._writer.keeps_names(columns)
+        )
+
+    def _note_types(self, name: str, columns: tuple[str, ...], found: dict[str, t.Any]) -> None:
+        """CoolaData fixes a property's type when it first comes; a later event with another type is invalid."""
+        types = self._facts.types
+        for key in columns:
+            kind = values.KINDS.get(type(found[key]), "object")
+            before = types.setdefault(key.lower(), kind)
+            if before != kind and (before, kind) != ("number", "integer"):
+                self._facts.type_changes[f"{key} of {name}: {before}, then {kind}"] += 1

@@ -1,0 +1,197 @@
+"""Bytes on stdin to Singer messages, the record left raw.
+
+In: a file of Singer messages, one a line. Out: calls on a `Handler`, in the order of the lines, and `tick` whenever a
+read is done or the input has been silent for a moment, so that whoever waits for time is served also while nothing
+comes. Refused, with the number of the line and never its content: a line that is not JSON, not an object, or not a
+Singer message.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import typing as t
+from collections import Counter
+
+import msgspec
+from singer_sdk.singerlib.encoding import GenericSingerReader
+from typing_extensions import override
+
+from target_cooladata.exceptions import InputError
+
+POLL_SECONDS = 0.2  # how long a signal or a due batch may wait while the input is silent
+READ_BYTES = 1 << 20
+MAX_LINE_BYTES = 64 << 20  # Meltano relays lines up to 50 MiB
+
+_REQUIRED = {
+    "RECORD": "a RECORD needs `stream` and `record`",
+    "SCHEMA": "a SCHEMA needs `stream` and `schema`",
+    "STATE": "a STATE needs `value`",
+    "BATCH": "BATCH messages are not read; switch `batch_config` of the tap off",
+}
+
+
+class Message(msgspec.Struct):
+    """A Singer message, what is inside its parts not yet read."""
+
+    type: str
+    stream: str = ""
+    record: msgspec.Raw = msgspec.Raw()
+    schema: msgspec.Raw = msgspec.Raw()
+    key_properties: list[str] | None = None
+    value: msgspec.Raw = msgspec.Raw()
+    time_extracted: str | None = None
+
+
+class Handler(t.Protocol):
+    """Whoever takes the messages; raises to end the run."""
+
+    def start(self) -> None:
+        """Be ready for the first message."""
+
+    def abandon(self) -> None:
+        """Stop in order, after anything was raised."""
+
+    def on_schema(self, message: Message) -> None:
+        """Take a SCHEMA."""
+
+    def on_record(self, message: Message) -> None:
+        """Take a RECORD."""
+
+    def on_state(self, message: Message) -> None:
+        """Take a STATE."""
+
+    def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
+        """Take a RECORD line that other parsers pass but JSON forbids (NaN, lone surrogates)."""
+
+    def tick(self) -> None:
+        """Do what is due by now."""
+
+
+class MessageReader(GenericSingerReader[bytes]):
+    """Reads messages in large chunks and hands them to a handler, around the SDK's per-line callbacks.
+
+    Args:
+        handler: who takes the messages.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__()
+        self._handler = handler
+        self._decode = msgspec.json.Decoder(Message).decode
+        self._line_number = 0
+        self._counter: Counter[str] = Counter()
+
+    @property
+    @override
+    def default_input(self) -> t.IO[bytes]:
+        return sys.stdin.buffer
+
+    @override
+    def deserialize_json(self, line: bytes) -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", msgspec.json.decode(line))
+
+    @override
+    def process_lines(
+        self,
+        file_input: t.IO[t.Any] | None,
+        callbacks: t.Mapping[str, t.Callable[[dict[str, t.Any]], None]],
+    ) -> Counter[str]:
+        """Read to the end of the input.
+
+        Args:
+            file_input: text or bytes; standard input if None.
+            callbacks: the SDK's own path, which this one goes around.
+
+        Returns:
+            How many messages of each type there were.
+
+        Raises:
+            InputError: at the first line that is no Singer message.
+        """
+        handler = self._handler
+        try:
+            handler.start()
+            for lines in chunks_of_lines(file_input or self.default_input):
+                for line in lines:
+                    self._line_number += 1
+                    self._dispatch(line)
+                handler.tick()
+        except BaseException:
+            handler.abandon()
+            raise
+        return self._counter
+
+    def _dispatch(self, line: bytes) -> None:
+        try:
+            message = self._decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if line.strip():
+                self._refuse(line, error)
+            return
+        kind = message.type
+        self._counter[kind] += 1
+        if kind == "RECORD" and message.stream and message.record:
+            self._handler.on_record(message)
+        elif kind == "STATE" and message.value:
+            self._handler.on_state(message)
+        elif kind == "SCHEMA" and message.stream and message.schema:
+            self._handler.on_schema(message)
+        elif kind != "ACTIVATE_VERSION":  # which has no meaning where nothing can be deleted
+            self._fail(_REQUIRED.get(kind, "its type is none of SCHEMA, RECORD, STATE, ACTIVATE_VERSION"))
+
+    def _refuse(self, line: bytes, error: Exception) -> None:
+        """Python's own parser takes NaN and lone surrogates, and so do many taps: then it is the record that is bad."""
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            self._fail(f"it is not JSON ({type(error).__name__})" if line.isascii() else "it is not JSON in UTF-8")
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            self._fail("it is not an object with a `type`")
+        if message["type"] != "RECORD" or not isinstance(message.get("stream"), str):
+            self._fail(f"a part of the {message['type'][:20]} is missing or has the wrong type")
+        self._counter["RECORD"] += 1
+        self._handler.on_unreadable_record(message["stream"], line, str(error))
+
+    def _fail(self, what: str) -> t.NoReturn:
+        msg = (
+            f"line {self._line_number} of the input is no Singer message: {what}; "
+            "what stands before it is loaded, and the next run starts from the last state"
+        )
+        raise InputError(msg)
+
+
+def chunks_of_lines(source: t.IO[t.Any]) -> t.Iterator[list[bytes]]:
+    """Split an input into lists of whole lines, one list a read; an empty list means that nothing came.
+
+    Raises:
+        InputError: for a line over `MAX_LINE_BYTES`.
+    """
+    try:
+        descriptor = source.fileno()
+    except (OSError, AttributeError):  # an in-memory file
+        yield [line.encode() if isinstance(line, str) else line for line in source]
+        return
+    rest: list[bytes] = []
+    size = 0
+    while True:
+        if not select.select([descriptor], [], [], POLL_SECONDS)[0]:
+            yield []
+            continue
+        data = os.read(descriptor, READ_BYTES)
+        if not data:
+            break
+        head, newline, tail = data.rpartition(b"\n")
+        if newline:
+            yield b"".join([*rest, head]).split(b"\n")
+            rest, size = [], 0
+        rest.append(tail)
+        size += len(tail)
+        if size > MAX_LINE_BYTES:
+            msg = f"a line of the input is longer than {MAX_LINE_BYTES:,} bytes, the most that is read as one message"
+            raise InputError(msg)
+    last = b"".join(rest)
+    if last:
+        yield [last]

@@ -1,0 +1,48 @@
+"""Secrets out of every log line.
+
+In: secrets. After `hide`, no log record made by anyone in this process holds one of them: not in its message, not in its
+arguments, not in a traceback. urllib3, for one, logs the path of each request at debug level, and the app key is in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import typing as t
+
+MASK = "***"
+
+
+class _Redactor:
+    """Makes log records, masked."""
+
+    def __init__(self) -> None:
+        self.secrets: set[str] = set()
+        self._make = logging.getLogRecordFactory()
+
+    def __call__(self, *args: t.Any, **kwargs: t.Any) -> logging.LogRecord:
+        record = self._make(*args, **kwargs)
+        message = record.getMessage()
+        masked = self._mask(message)
+        if masked != message:
+            record.msg, record.args = masked, ()
+        if record.exc_info and record.exc_info[0]:
+            text = "".join(traceback.format_exception(*record.exc_info))
+            if self._mask(text) != text:
+                record.exc_info, record.exc_text = None, self._mask(text)
+        return record
+
+    def _mask(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+
+_redactor = _Redactor()
+
+
+def hide(secret: str) -> None:
+    """Mask a secret in every log record from now on."""
+    if secret:
+        _redactor.secrets.add(secret)
+        logging.setLogRecordFactory(_redactor)

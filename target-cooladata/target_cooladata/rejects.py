@@ -1,0 +1,132 @@
+"""Refused records, kept with their reason.
+
+In: a record, why it was refused, and what the API said. Out: newline-delimited JSON in
+`PATH/<UTC date>/<run id>.json`, in a local folder (mode 0600) or behind any URI that smart_open can write. After `sync`
+everything written so far is durable; an object store shows an object only once it is closed, so there each `sync`
+closes one (`<run id>.json`, `<run id>-2.json`, …). Nothing is created before the first reject.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import typing as t
+from pathlib import Path
+
+import msgspec
+
+from target_cooladata.exceptions import RejectsError
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """A refused record, in the order in which its fields are written.
+
+    Attributes:
+        reason: a word from `events.REASONS`.
+        detail: a sentence.
+        rejected_at: RFC 3339, UTC.
+        stream: the Singer stream.
+        record: the record as it came in, as JSON; or its text, where it is not JSON.
+        status: the HTTP status of the API's last answer, if it was the API that refused.
+    """
+
+    reason: str
+    detail: str
+    rejected_at: str
+    stream: str
+    record: msgspec.Raw | str
+    status: int | None
+
+
+class RejectsWriter:
+    """Writes the rejects of one run.
+
+    Args:
+        path: a local folder or a URI.
+        run_id: the name of the file.
+    """
+
+    def __init__(self, path: str, run_id: str) -> None:
+        self._path = path.removeprefix("file://").rstrip("/") or "/"
+        self._is_local = "://" not in self._path
+        self._run_id = run_id
+        self._date = dt.datetime.now(dt.UTC).date().isoformat()
+        self._encode = msgspec.json.Encoder().encode
+        self._file: t.IO[bytes] | None = None
+        self._parts = 0
+        self._dirty = False
+        self.location: str | None = None
+
+    def write(self, *, reason: str, detail: str, stream: str, record: bytes, status: int | None = None) -> None:
+        """Keep one record; `sync` makes it durable.
+
+        Raises:
+            RejectsError: it cannot be written.
+        """
+        reject = Reject(reason, detail, dt.datetime.now(dt.UTC).isoformat(), stream, _as_json(record), status)
+        try:
+            if self._file is None:
+                self._file = self._open()
+            self._file.write(self._encode(reject) + b"\n")
+        except Exception as error:  # noqa: BLE001 - smart_open raises what each storage's client raises
+            raise self._failure(error) from None
+        self._dirty = True
+
+    def sync(self) -> None:
+        """Make everything written so far durable.
+
+        Raises:
+            RejectsError: it cannot be written.
+        """
+        if self._file is None or not self._dirty:
+            return
+        try:
+            if self._is_local:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            else:
+                self._file.close()
+                self._file = None
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._failure(error) from None
+        self._dirty = False
+
+    def close(self) -> None:
+        """Make everything durable and close.
+
+        Raises:
+            RejectsError: it cannot be written.
+        """
+        self.sync()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> t.IO[bytes]:
+        self._parts += 1
+        name = self._run_id if self._parts == 1 else f"{self._run_id}-{self._parts}"
+        self.location = f"{self._path}/{self._date}/{name}.json"
+        if self._is_local:
+            file = Path(self.location)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")  # noqa: PTH123 - mode at creation; closed in close()
+        import smart_open  # noqa: PLC0415 - half a second, for those who need it
+
+        return t.cast("t.IO[bytes]", smart_open.open(self.location, "wb"))
+
+    def _failure(self, error: Exception) -> RejectsError:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        where = self._path.split("?", maxsplit=1)[0].rpartition("@")[2]
+        msg = (
+            f"the rejects file cannot be written below {where} ({why}), so a refused record would be lost; "
+            "check `rejects_path`"
+        )
+        return RejectsError(msg)
+
+
+def _as_json(record: bytes) -> msgspec.Raw | str:
+    try:
+        msgspec.json.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return record.decode("utf-8", "backslashreplace")
+    return msgspec.Raw(record)

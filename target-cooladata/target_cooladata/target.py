@@ -1,0 +1,244 @@
+"""The Singer face of the target: command line, configuration, stream maps, signals, exit codes.
+
+The SDK's `Target` gives the command line, `--about`, the configuration and the stream maps. Its per-record machinery is
+gone around: the reader hands messages to the loader, which sends them.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+import typing as t
+from pathlib import Path
+
+from singer_sdk import Target
+from singer_sdk.configuration._dict_config import parse_environment_config
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    MissingKeyPropertiesError,
+    RecordsWithoutSchemaException,
+)
+from singer_sdk.helpers.capabilities import PluginCapabilities
+from singer_sdk.plugin_base import PluginBase, _ConfigInput
+from typing_extensions import override
+
+from target_cooladata import redaction
+from target_cooladata import settings as declared
+from target_cooladata.client import Client
+from target_cooladata.embedded import EmbeddedSandbox
+from target_cooladata.exceptions import Interrupted, SettingsError, TargetError
+from target_cooladata.loader import Loader
+from target_cooladata.reader import MessageReader
+
+if t.TYPE_CHECKING:
+    from types import FrameType
+
+    import click
+
+SANDBOX_KEY = "sandbox"  # the embedded sandbox knows every key
+
+_EXPECTED_FAILURES = (TargetError, RecordsWithoutSchemaException, MissingKeyPropertiesError)
+
+
+class TargetCoolaData(Target):
+    """Loads Singer records into CoolaData (Medallia Journey Analytics) as events, through its REST API."""
+
+    name = "target-cooladata"
+    config_jsonschema: t.ClassVar[dict[str, t.Any]] = declared.SCHEMA
+    capabilities: t.ClassVar[list[t.Any]] = [
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, t.Any] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+    ) -> None:
+        config = {name: value for name, value in (config or {}).items() if value is not None}
+        if parse_env_config:
+            _check_environment(self.config_jsonschema, self._env_var_prefix)
+        redaction.hide(str(config.get("app_key") or ""))
+        super().__init__(
+            config=config,
+            parse_env_config=parse_env_config,
+            validate_config=validate_config,
+            message_reader=MessageReader(t.cast("Loader", None)),
+        )
+        redaction.hide(str(self.config.get("app_key") or ""))
+        self._warn_of_unknown_settings()
+        self.settings = declared.parse(self.config)
+        self._sandbox: EmbeddedSandbox | None = None
+        maps = self.config.get("stream_maps") or self.config.get("flattening_enabled")
+        self._loader = Loader(
+            self.settings,
+            connect=self._connect,
+            disconnect=self._disconnect,
+            mapper=self.mapper if maps else None,
+            logger=self.logger,
+        )
+        self.message_reader = MessageReader(self._loader)
+        self.failures: list[str] = []
+
+    @override
+    def process_endofpipe(self) -> None:
+        """Deliver what is left; `failures` says afterwards why the run failed nevertheless."""
+        try:
+            self.failures = self._loader.finish()
+        except BaseException:
+            self._loader.abandon()
+            raise
+
+    @classmethod
+    @override
+    def append_builtin_config(cls, config_jsonschema: dict[str, t.Any]) -> None:
+        """Add the SDK's settings for stream maps and flattening; its others have no meaning here."""
+        PluginBase.append_builtin_config.__func__(cls, config_jsonschema)  # type: ignore[attr-defined]  # a classmethod has it
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Validate as the SDK does, without the values of secrets in the messages."""
+        try:
+            return super()._validate_config(raise_errors=raise_errors)
+        except ConfigValidationError as failure:
+            failure.errors = [_without_secret(error) for error in failure.errors]
+            raise
+
+    @override
+    def _setup_signal_handlers(self) -> None:
+        """Replace the SDK's handlers, which write state ahead of what is delivered and exit 0."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._handle_termination)
+            signal.signal(signal.SIGTERM, self._handle_termination)
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Set a flag, nothing else; a second signal changes nothing."""
+        if self._loader.signum is None:
+            self._loader.signum = signum
+
+    def _connect(self) -> Client:
+        if self.settings.sandbox_path is None:
+            return Client(self.settings.endpoint_url, self.settings.app_key, self.settings)
+        self._sandbox = EmbeddedSandbox(self.settings.sandbox_path)
+        return Client(self._sandbox.url, self.settings.app_key or SANDBOX_KEY, self.settings)
+
+    def _disconnect(self) -> None:
+        if self._sandbox is not None:
+            self._sandbox.stop()
+            self._sandbox = None
+
+    def _warn_of_unknown_settings(self) -> None:
+        unknown = sorted(set(self.config) - set(self.config_jsonschema["properties"]))
+        if unknown:
+            self.logger.warning("Settings that are not known and have no effect: %s", ", ".join(unknown))
+
+    # Command line
+
+    @classmethod
+    @override
+    def invoke(  # type: ignore[override]  # as in the SDK itself, which gives each kind of plugin its own options
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        file_input: t.IO[str] | None = None,
+    ) -> None:
+        """Run the target; exits with 1 if anything is unaccounted for, with 130 or 143 after a signal."""
+        if about:
+            cls.print_about(about_format)
+            sys.exit(0)
+        given = config or _ConfigInput()
+        notice = _sandbox_notice(cls, given)
+        if notice:
+            cls.logger.info(notice)
+        cls.print_version(print_fn=cls.logger.info)
+        code = cls._run(given, file_input)
+        if notice:
+            cls.logger.info(notice)
+        sys.exit(code)
+
+    @classmethod
+    def _run(cls, given: _ConfigInput, file_input: t.IO[str] | None) -> int:
+        try:
+            target = cls(config=given.config, parse_env_config=given.parse_env)
+            target.listen(file_input)
+        except Interrupted as interruption:
+            cls.logger.warning("Stopped by %s; the next run starts from the last state", interruption)
+            return 128 + interruption.signum
+        except ConfigValidationError:
+            raise  # the SDK's command prints these
+        except _EXPECTED_FAILURES as failure:
+            failures = [str(failure)]
+        except Exception as fault:  # noqa: BLE001 - its text may quote a record, so only its place is told
+            place = traceback.extract_tb(fault.__traceback__)[-1]
+            failures = [f"internal fault: {type(fault).__name__} in {place.name}, line {place.lineno}"]
+        else:
+            failures = target.failures
+        for sentence in failures:
+            cls.logger.error("%s", sentence)
+        return 1 if failures else 0
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
+        """Read the files behind `--config`."""
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, ValueError):
+            broken = ", ".join(path for path in value if path != "ENV" and not _is_json_file(path))
+            cls.logger.error("--config: expected a file with a JSON object, or ENV, but cannot read %s so", broken)  # noqa: TRY400 - as above
+            ctx.exit(1)
+
+
+def _is_json_file(path: str) -> bool:
+    import msgspec  # noqa: PLC0415 - only to tell which file is broken
+
+    try:
+        return isinstance(msgspec.json.decode(Path(path).read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _check_environment(schema: dict[str, t.Any], prefix: str) -> None:
+    """Name the variable that cannot be read, where the SDK would raise what Python raises."""
+    for name, setting in schema["properties"].items():
+        try:
+            parse_environment_config({"properties": {name: setting}}, prefix)
+        except ValueError:
+            kind = "a whole number" if "integer" in setting["type"] else "JSON"
+            msg = f"{name}: expected {kind} in the environment variable {prefix}{name.upper()}"
+            raise SettingsError(msg) from None
+
+
+def _without_secret(error: str) -> str:
+    for name in declared.SECRETS:
+        if f"config['{name}']" in error:
+            return f"expected text in config['{name}']"
+    return error
+
+
+def _sandbox_notice(cls: type[TargetCoolaData], given: _ConfigInput) -> str | None:
+    """What the first and last line of a run into the sandbox say."""
+    endpoint = given.config.get("endpoint_url")
+    if given.parse_env:
+        schema = {"properties": {"endpoint_url": cls.config_jsonschema["properties"]["endpoint_url"]}}
+        endpoint = parse_environment_config(schema, cls._env_var_prefix).get("endpoint_url", endpoint)
+    if not isinstance(endpoint, str) or not endpoint.startswith(declared.SANDBOX_PREFIX):
+        return None
+    return (
+        f"This run loads into the local sandbox {endpoint.removeprefix(declared.SANDBOX_PREFIX)}, not into CoolaData. "
+        f"To load into CoolaData, set endpoint_url to {declared.API_URL} and app_key to the project's key "
+        "(with Meltano: --environment=production and TARGET_COOLADATA_APP_KEY)."
+    )
+
+
+if __name__ == "__main__":
+    TargetCoolaData.cli()

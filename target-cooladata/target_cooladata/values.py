@@ -1,0 +1,130 @@
+"""The values of a record, flat and in JSON, as CoolaData takes them.
+
+In: a record as JSON bytes and which of its properties to send. Out: an event as JSON bytes, every number and string
+byte for byte as it came. Booleans, objects, arrays and names follow the settings. Refused: integers beyond 64 bits, and
+what the settings refuse.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import msgspec
+
+from target_cooladata import names
+from target_cooladata.exceptions import Rejected
+
+INT64 = range(-(2**63), 2**63)
+KINDS: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean", list: "string"}
+
+_INT64_DIGITS = 19
+_BOOLEANS = {
+    "string": {b"true": b'"true"', b"false": b'"false"'},
+    "integer": {b"true": b"1", b"false": b"0"},
+    "native": {b"true": b"true", b"false": b"false"},
+}
+_raws = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class PropertyWriter:
+    """Writes events whose properties need a change.
+
+    Args:
+        nested_values: flatten, json or reject.
+        property_names: sanitize or reject.
+        boolean_format: string, integer or native.
+        scopes: prefix to add, by property.
+    """
+
+    def __init__(self, *, nested_values: str, property_names: str, boolean_format: str, scopes: dict[str, str]) -> None:
+        self._nested = nested_values
+        self._rejects_names = property_names == "reject"
+        self._booleans = _BOOLEANS[boolean_format]
+        self._scopes = scopes
+
+    def keeps_names(self, columns: t.Iterable[str]) -> bool:
+        """Whether all these properties are sent under their own names."""
+        seen = set()
+        for column in columns:
+            scope, name = names.split_scope(column)
+            if not names.is_allowed(name) or name.lower() in seen or self._scopes.get(column, scope) != scope:
+                return False
+            seen.add(name.lower())
+        return True
+
+    def write(self, record: bytes, columns: t.Iterable[str], name: str, user: str, moment: int | None) -> bytes:
+        """Write one event.
+
+        Args:
+            record: a JSON object.
+            columns: which properties to send.
+            name: the event's name.
+            user: the user's id.
+            moment: the event's time in milliseconds, if it has one.
+
+        Raises:
+            Rejected: what cannot be sent.
+        """
+        raws = _raws(record)
+        parts = [b'"event_name":' + _encode(name), b'"user_id":' + _encode(user)]
+        if moment is not None:
+            parts.append(b'"event_timestamp_epoch":%d' % moment)
+        used: set[str] = set()
+        for column in columns:
+            scope, base = names.split_scope(column)
+            self._append(parts, used, self._scopes.get(column, scope), base, bytes(raws[column]))
+        return b"{" + b",".join(parts) + b"}"
+
+    def _append(self, parts: list[bytes], used: set[str], scope: str, name: str, raw: bytes) -> None:
+        first = raw[:1]
+        if first == b"n":
+            return
+        if first in (b"{", b"["):
+            if self._nested == "reject":
+                reason = "nested_value"
+                detail = f"{name!r} is an {'object' if first == b'{' else 'array'}; `nested_values` can flatten it"
+                raise Rejected(reason, detail)
+            if first == b"{" and self._nested == "flatten":
+                for key, value in _raws(raw).items():
+                    self._append(parts, used, scope, f"{name}_{key}", bytes(value))
+                return
+            raw = _encode(raw.decode())
+        elif first in (b"t", b"f"):
+            raw = self._booleans[raw]
+        elif first != b'"':
+            _check_number(name, raw)
+        parts.append(_encode(scope + self._free_name(name, used)) + b":" + raw)
+
+    def _free_name(self, name: str, used: set[str]) -> str:
+        if self._rejects_names and not names.is_allowed(name):
+            reason = "bad_property_name"
+            detail = f"CoolaData takes letters, digits and underscores, not {name!r}; `property_names` can mend it"
+            raise Rejected(reason, detail)
+        allowed = free = names.sanitize(name)
+        number = 1
+        while free.lower() in used:
+            if self._rejects_names:
+                reason = "name_collision"
+                detail = f"{name!r} and another property differ in case alone; `property_names` can mend it"
+                raise Rejected(reason, detail)
+            number += 1
+            free = f"{allowed}_{number}"
+        used.add(free.lower())
+        return free
+
+
+def check_integer(name: str, value: int) -> None:
+    """Refuse an integer that does not fit into 64 bits.
+
+    Raises:
+        Rejected: `number_out_of_range`.
+    """
+    if value not in INT64:
+        reason, detail = "number_out_of_range", f"{name!r} is an integer beyond 64 bits"
+        raise Rejected(reason, detail)
+
+
+def _check_number(name: str, raw: bytes) -> None:
+    if len(raw) >= _INT64_DIGITS and raw.lstrip(b"-").isdigit():
+        check_integer(name, int(raw[:64]))
