@@ -1,7 +1,7 @@
 """One run: messages become events, events batches, batches outcomes; every record is counted where it ends.
 
-In: the messages that the reader hands over. Out: calls to the API, STATE on standard output as soon as everything before
-it is delivered or kept, rejects, and the report. It ends in one of two ways: `finish`, at the end of the input, and
+In: the messages that the reader hands over. Out: calls to the API, STATE on standard output once everything before it
+is delivered or kept, rejects, and the report. It ends in one of two ways: `finish`, at the end of the input, and
 `abandon`, after anything that stops the run; both leave state where it is true.
 """
 
@@ -230,8 +230,8 @@ class Loader:
         self.tally.reject_reasons[reason] += 1
         if self._settings.on_reject == "fail" and not self._ended:
             msg = (
-                f"a record of stream {stream!r} was refused ({reason}) and is kept in {self._rejects.location}; the run "
-                "stops there because `on_reject` is `fail`"
+                f"a record of stream {stream!r} was refused ({reason}) and is kept in {self._rejects.location}; the "
+                "run stops there because `on_reject` is `fail`"
             )
             raise RejectLimitError(msg)
 

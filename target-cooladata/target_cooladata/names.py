@@ -41,7 +41,8 @@ def is_allowed(name: str) -> bool:
 def sanitize(name: str) -> str:
     """Make a name, without its prefix, one that CoolaData takes.
 
-    What is forbidden becomes `_`; what does not begin with a letter gets `p_` in front; what is reserved gets `_` behind.
+    What is forbidden becomes `_`; what does not begin with a letter gets `p_` in front; what is reserved gets `_`
+    behind.
     """
     if is_allowed(name):
         return name

@@ -1,7 +1,7 @@
 """Secrets out of every log line.
 
-In: secrets. After `hide`, no log record made by anyone in this process holds one of them: not in its message, not in its
-arguments, not in a traceback. urllib3, for one, logs the path of each request at debug level, and the app key is in it.
+In: secrets. After `hide`, no log record made by anyone in this process holds one of them: not in its message, its
+arguments or a traceback. urllib3, for one, logs the path of each request at debug level, and the app key is in it.
 """
 
 from __future__ import annotations
