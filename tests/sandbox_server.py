@@ -1,7 +1,8 @@
 """The real `cooladata-sandbox serve` as a child process, for tests that need something to send to.
 
-In: a folder for its database and further options. Out: its URL once it answers, what it stored, and the faults it is told to
-commit. Refuses to go on (`AssertionError`, with what the child wrote) if the child does not start or does not answer as documented.
+In: a folder for its database and further options. Out: its URL once it answers, what it stored, and the faults it is
+told to commit. Refuses to go on (`AssertionError`, with what the child wrote) if the child does not start or does not
+answer as documented.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import typing as t
 from pathlib import Path
+from urllib.parse import quote
 
 import requests
 
@@ -72,11 +74,9 @@ class SandboxServer:
         """The port it listens on."""
         return int(self.url.rpartition(":")[2])
 
-    def track(
-        self, events: list[dict[str, t.Any]], app_key: str = "key", version: str = "v3"
-    ) -> requests.Response:
+    def track(self, events: list[dict[str, t.Any]], app_key: str = "key", version: str = "v3") -> requests.Response:
         """Send one call, encoded as the REST page says."""
-        body = requests.utils.quote(json.dumps({"events": events}), safe="")
+        body = quote(json.dumps({"events": events}), safe="")
         return self._http.post(
             f"{self.url}/{version}/{app_key}/track",
             data=body,
@@ -145,7 +145,5 @@ class SandboxServer:
 
     def _json(self, method: str, path: str, **options: t.Any) -> t.Any:
         response = self._http.request(method, self.url + path, timeout=60, **options)
-        assert response.status_code == requests.codes.ok, (
-            f"{method} {path}: {response.status_code} {response.text}"
-        )
+        assert response.status_code == requests.codes.ok, f"{method} {path}: {response.status_code} {response.text}"
         return response.json()

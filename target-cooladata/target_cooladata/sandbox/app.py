@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 import typing as t
@@ -20,14 +19,18 @@ import click
 import msgspec
 from aiohttp import web
 
+from target_cooladata.sandbox.database import DatabaseError
 from target_cooladata.sandbox.ingest import BodyRules
-from target_cooladata.sandbox.server import Sandbox, Settings
-from target_cooladata.sandbox.store import Store, StoreError
+from target_cooladata.sandbox.server import MAX_BODY_BYTES, Sandbox, Settings
+from target_cooladata.sandbox.store import Store, ask
 from target_cooladata.sandbox.validity import MAX_EVENT_NAMES, Rules
 from target_cooladata.sandbox.writer import Writer
 
 _HOST = "127.0.0.1"
 _STOP_SECONDS = 2
+_STDIN = 0
+_BYTES_READ = 4096
+
 _DB = click.option(
     "--db",
     "path",
@@ -35,12 +38,16 @@ _DB = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="SQLite file that holds the events.",
 )
+_AT_LEAST_0 = click.FloatRange(min=0)
+_AT_LEAST_1 = click.IntRange(min=1)
 
 
 @click.group()
 def main() -> None:
-    """Stand in for CoolaData on this machine, to try out and test what sends events to it."""
+    """Stand in for CoolaData on this machine, to try out and to test what sends events to it."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    # aiohttp would log requests it cannot read, and they may hold an app key.
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL + 1)
 
 
 @main.command()
@@ -48,58 +55,76 @@ def main() -> None:
 def summary(path: Path) -> None:
     """Print what the database holds, as JSON. A server may be running on it."""
     try:
-        store = Store.open_existing(path)
-        try:
-            store.settle(time.time_ns() // 1_000_000)
-            counts = store.summary()
-        finally:
-            store.close()
-    except StoreError as error:
+        counts = ask(path, time.time_ns() // 1_000_000, Store.summary)
+    except DatabaseError as error:
         raise click.ClickException(str(error)) from error
     click.echo(msgspec.json.format(msgspec.json.encode(counts), indent=2).decode())
 
 
 @main.command()
 @_DB
+@click.option("--port", required=True, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0: a free one.")
+@click.option("--app-key", "app_keys", multiple=True, help="A known app key, repeatable. Without: any is known.")
+@click.option("--api-token", "api_tokens", multiple=True, help="A known token of the query API, repeatable.")
+@click.option("--past-days", type=_AT_LEAST_0, help="Oldest event time, days before now. Without: any.")
+@click.option("--future-hours", type=_AT_LEAST_0, help="Latest event time, hours from now. Without: any.")
 @click.option(
-    "--port", required=True, type=click.IntRange(0, 65535), help="Port on 127.0.0.1; 0 picks a free one."
+    "--schema-mode",
+    type=click.Choice(["learn", "locked"]),
+    default="learn",
+    help="What new names do: join the schema; or, in a locked one, spoil the event (event names) or be dropped.",
 )
+@click.option("--learn-seconds", type=_AT_LEAST_0, default=0, help="How long new names keep events pending.")
+@click.option("--property-quota", type=_AT_LEAST_1, help="How many properties the schema takes. Without: any.")
+@click.option("--event-name-quota", type=_AT_LEAST_1, default=MAX_EVENT_NAMES, help="How many event names.")
+@click.option("--strict-numbers", is_flag=True, help="A fraction spoils a property that was first an integer.")
+@click.option("--server-time", is_flag=True, help="Ignore event times and use the clock.")
 @click.option(
-    "--app-key", "app_keys", multiple=True, help="A known app key, repeatable. Without: any key is known."
+    "--encodings",
+    type=click.Choice(["both", "raw", "data"]),
+    default="both",
+    help="Bodies taken: JSON without a field name (raw), or in the form field data.",
 )
-@click.option("--past-days", type=click.FloatRange(min=0), help="Oldest event time accepted. Without: any.")
+@click.option("--accept-over-limit", is_flag=True, help="Take calls of more than 300 events.")
 @click.option(
-    "--future-hours", type=click.FloatRange(min=0), help="Latest event time accepted. Without: any."
+    "--bad-body",
+    type=click.Choice(["status-false", "400"]),
+    default="status-false",
+    help="What a body that holds no events gets: 200 with status false, or 400.",
 )
-@click.option("--schema-mode", type=click.Choice(["learn", "locked"]), default="learn", show_default=True)
-@click.option(
-    "--stop-with-stdin", is_flag=True, help="End when standard input does, for a parent process to hold."
-)
-def serve(
-    path: Path, port: int, app_keys: tuple[str, ...], *, stop_with_stdin: bool, **options: t.Any
-) -> None:
-    """Answer on 127.0.0.1 as CoolaData would, storing into the database. Ctrl-C ends it."""
-    rules = Rules(**options)
-    settings = Settings(app_keys=frozenset(app_keys), rules=rules)
+@click.option("--max-body-bytes", type=_AT_LEAST_1, default=MAX_BODY_BYTES, help="Larger bodies get 413.")
+@click.option("--stop-with-stdin", is_flag=True, help="End when standard input does, and not at Ctrl-C.")
+def serve(path: Path, port: int, *, stop_with_stdin: bool, **options: t.Any) -> None:
+    """Answer on 127.0.0.1 as CoolaData would, storing into the database. Ctrl-C ends it.
+
+    A parent process gives --stop-with-stdin and a pipe: the pipe closes, and the sandbox ends, when the parent
+    does, in whatever way.
+    """
+    settings = Settings(
+        app_keys=frozenset(options.pop("app_keys")),
+        api_tokens=frozenset(options.pop("api_tokens")),
+        body_rules=BodyRules(options.pop("encodings"), accept_over_limit=options.pop("accept_over_limit")),
+        bad_body=options.pop("bad_body"),
+        max_body_bytes=options.pop("max_body_bytes"),
+    )
     try:
-        writer = Writer(path, rules)
-    except StoreError as error:
+        writer = Writer(path, Rules(**options))
+    except DatabaseError as error:
         raise click.ClickException(str(error)) from error
     try:
-        asyncio.run(_serve(path, port, writer, settings, stop_with_stdin=stop_with_stdin))
+        asyncio.run(_serve(Sandbox(path, writer, settings), port, stop_with_stdin=stop_with_stdin))
     except OSError as error:
-        msg = f"port {port} cannot be used: {error.strerror}"
+        msg = f"port {port} cannot be listened on: {error.strerror}"
         raise click.ClickException(msg) from error
     finally:
         writer.close()
 
 
-async def _serve(path: Path, port: int, writer: Writer, settings: Settings, *, stop_with_stdin: bool) -> None:
-    sandbox = Sandbox(path, writer, settings)
+async def _serve(sandbox: Sandbox, port: int, *, stop_with_stdin: bool) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, sandbox.stopping.set)
     if stop_with_stdin:
-        # Ctrl-C reaches every process of the terminal; the parent still needs us to finish its last calls.
+        # Ctrl-C reaches every process of the terminal, and the parent still needs this one for its last calls.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_watch_stdin, args=(loop, sandbox.stopping), daemon=True).start()
     else:
@@ -115,7 +140,7 @@ async def _serve(path: Path, port: int, writer: Writer, settings: Settings, *, s
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
-    """Wait for the end of standard input: the operating system closes it when the parent dies, in whatever way."""
-    while os.read(sys.stdin.fileno(), 4096):
+    """Wait for the end of standard input, which the system closes when the parent dies, however it died."""
+    while os.read(_STDIN, _BYTES_READ):
         pass
     loop.call_soon_threadsafe(stopping.set)

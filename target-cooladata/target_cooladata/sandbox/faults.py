@@ -1,7 +1,7 @@
 """Faults on demand: a list of them in, for each track call at most one of them out.
 
-In: the list as JSON, then the facts of each call. Out: the `Fault` to commit, or `None`. Refuses (`BadFaultsError`, in words) a list
-it does not understand whole.
+In: the list as JSON, then the facts of each call. Out: the `Fault` to commit, or `None`. Refuses (`BadFaultsError`, in
+words) a list it does not understand whole.
 
 Each call is shown to the faults in the order of the list, and the first whose turn it is applies. A fault counts the
 calls that reach it (that no earlier fault took) and that its `when` admits; of these it skips the first `after`,
@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import random
 import typing as t
-from collections.abc import Sequence
 
 import msgspec
 
-from target_cooladata.sandbox.ingest import ReceivedEvent
+if t.TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_cooladata.sandbox.ingest import ReceivedEvent
+
 
 Kind = t.Literal[
     "status", "slow", "reset_before_store", "reset_after_store", "status_false", "html", "empty", "truncated"
@@ -39,8 +42,8 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         property: with `values`: some event of the call has this key with one of these values.
         values: see `property`; called `in` in JSON.
-        in_flight_over: more track calls than this are being handled, this one included. A call is in flight from
-            when it was read whole until it is answered.
+        in_flight_over: more track calls than this are in flight, this one included. A call is in flight from when it
+            was read until it is answered, and not at all if a fault without a delay refuses it.
     """
 
     property: str | None = None
@@ -69,8 +72,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         kind: what happens. `status`: this HTTP status. `slow`: the true answer, late. `reset_before_store`,
-            `reset_after_store`: the connection is reset without an answer. `status_false`: 200 with `status` false. `html`,
-            `empty`, `truncated`: 200 with such a body.
+            `reset_after_store`: the connection is reset without an answer. `status_false`: 200 with `status` false.
+            `html`, `empty`, `truncated`: 200 with such a body.
         times: how often, `None` for ever.
         every: each how manieth call.
         after: how many calls are let pass first.
@@ -161,9 +164,7 @@ class Faults:
         return None
 
 
-def _takes(
-    state: FaultState, chances: random.Random, events: Sequence[ReceivedEvent], in_flight: int
-) -> bool:
+def _takes(state: FaultState, chances: random.Random, events: Sequence[ReceivedEvent], in_flight: int) -> bool:
     fault = state.fault
     if fault.when is not None and not fault.when.holds(events, in_flight):
         return False

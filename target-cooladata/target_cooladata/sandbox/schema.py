@@ -15,16 +15,32 @@ Scope = t.Literal["event", "session", "user"]
 Type = t.Literal["string", "integer", "float"]
 
 _PREFIXES: dict[str, Scope] = {"{u}": "user", "{s}": "session"}
-_WELL_FORMED = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_WELL_FORMED = re.compile(r"(?:\{[us]\})?[A-Za-z][A-Za-z0-9_]*")
 
 RESERVED = frozenset(
-    "internal_user_id internal_session_id user_alias session_clean_path session_duration session_end_time_ts"
-    " session_events_counter session_full_category_path session_full_clean_category_path session_full_clean_path"
-    " session_full_path session_funnel_path session_serial_event_counter uid sid".split()
+    {
+        "internal_user_id",
+        "internal_session_id",
+        "user_alias",
+        "session_clean_path",
+        "session_duration",
+        "session_end_time_ts",
+        "session_events_counter",
+        "session_full_category_path",
+        "session_full_clean_category_path",
+        "session_full_clean_path",
+        "session_full_path",
+        "session_funnel_path",
+        "session_serial_event_counter",
+        "uid",
+        "sid",
+    }
 )
 """CoolaData properties page: names a property may not have."""
 
-CQL_WORDS = frozenset("select from where as null and between join left outer inner on".split())
+CQL_WORDS = frozenset(
+    {"select", "from", "where", "as", "null", "and", "between", "join", "left", "outer", "inner", "on"}
+)
 """CoolaData properties page: examples of the query language's words, which may not be property names."""
 
 
@@ -65,9 +81,9 @@ def split_key(key: str) -> tuple[str, Scope]:
     return (key[3:].lower(), scope) if scope else (key.lower(), "event")
 
 
-def is_well_formed(name: str) -> bool:
-    """Say whether a lower-cased name is a letter followed by letters, digits and underscores (documented)."""
-    return _WELL_FORMED.fullmatch(name) is not None
+def is_well_formed(key: str) -> bool:
+    """Say whether a key, but for a scope prefix, is a letter and then letters, digits and _ (documented)."""
+    return _WELL_FORMED.fullmatch(key) is not None
 
 
 class Schema:

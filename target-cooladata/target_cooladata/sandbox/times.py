@@ -1,7 +1,7 @@
 """Spellings of an event's time in, milliseconds since 1970 (UTC) out; `None` for everything else.
 
 The spellings are those the CoolaData REST page lists for `event_timestamp_epoch`. A time without a zone is UTC, the
-documented default of a project. None of the spellings carries a zone, so one that does is refused.
+documented default of a project. None of the spellings carries a zone, so a time with one is refused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _MONTH = rf"(?P<month>[0-9]{{2}}|{'|'.join(_MONTHS)})"
 # "day and month names may be 3-letter"; where the day's name stands is not shown. Assumption: in front.
 _DAY_NAME = r"(?:(?:mon|tue|wed|thu|fri|sat|sun),? )?"
+_TIME_OF_DAY = r"(?:T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2}))?"
 _SPELLINGS = tuple(
     re.compile(_DAY_NAME + pattern, re.IGNORECASE | re.ASCII)
     for pattern in (
-        rf"(?P<year>[0-9]{{4}})-{_MONTH}-(?P<day>[0-9]{{2}})"
-        r"(?:T(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2}))?",
+        rf"(?P<year>[0-9]{{4}})-{_MONTH}-(?P<day>[0-9]{{2}})" + _TIME_OF_DAY,
         rf"(?P<year>[0-9]{{4}})/{_MONTH}/(?P<day>[0-9]{{2}})",
         rf"(?P<day>[0-9]{{2}})/{_MONTH}/(?P<year>[0-9]{{4}})",
         rf"(?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{4}})",
@@ -55,6 +55,6 @@ def _to_ms(parts: dict[str, str | None]) -> int | None:
     numbers = {name: int(digits) for name, digits in parts.items() if digits}
     numbers["month"] = _MONTHS.index(month) + 1 if month in _MONTHS else int(month)
     try:
-        return round(datetime(**numbers, tzinfo=UTC).timestamp() * 1000)  # type: ignore[arg-type]  # year … second
+        return round(datetime(**numbers, tzinfo=UTC).timestamp() * 1000)
     except ValueError:  # the 30th of February
         return None

@@ -1,10 +1,10 @@
 """CoolaData's verdict on an event: valid, invalid or pending, with the reason.
 
 In: an event as received and the clock. Out: a `Verdict`; and, in the schema, what a valid event taught. Refuses
-nothing: an invalid event is stored too, apart from the others, and the sender is never told.
+nothing: an invalid event is stored too, apart from the others, and its sender is never told.
 
-Each rule says whether CoolaData documents it [documented] or whether it is our assumption. The mode, the window and the
-quota are settings of a project, so they are settings here.
+Each rule says whether CoolaData documents it [documented] or whether it is ours [assumption]. The mode, the window
+and the quotas are settings of a project there, so they are settings here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from target_cooladata.sandbox.ingest import ReceivedEvent
 from target_cooladata.sandbox.schema import (
     CQL_WORDS,
     RESERVED,
@@ -27,9 +26,13 @@ from target_cooladata.sandbox.schema import (
     split_key,
 )
 from target_cooladata.sandbox.times import event_time_ms
+from target_cooladata.sandbox.verdict import Problem, Reason, Verdict
+
+if t.TYPE_CHECKING:
+    from target_cooladata.sandbox.ingest import ReceivedEvent
 
 MAX_EVENT_BYTES = 100_000
-"""CoolaData FAQ: an event must not exceed 100 KB. Assumption: 100,000 bytes of its JSON before percent-encoding."""
+"""CoolaData FAQ: an event must not exceed 100 KB. Assumption: 100,000 bytes of its JSON, before percent-encoding."""
 
 MAX_EVENT_NAMES = 1_500
 """CoolaData events page: distinct event names per project."""
@@ -37,31 +40,16 @@ MAX_EVENT_NAMES = 1_500
 EVENT_NAME = "event_name"
 USER_ID = "user_id"
 EVENT_TIME = "event_timestamp_epoch"
+MANDATORY = frozenset({EVENT_NAME, USER_ID, EVENT_TIME})
+"""CoolaData REST page: the fields every event must have. They are no part of the learned schema."""
 
-Status = t.Literal["valid", "invalid", "pending"]
-Reason = t.Literal[
-    "not_an_object",
-    "unreadable_number",
-    "event_too_large",
-    "missing_property",
-    "wrong_type",
-    "nested_value",
-    "bad_property_name",
-    "reserved_property_name",
-    "repeated_property",
-    "bad_time",
-    "time_out_of_range",
-    "unknown_event_name",
-    "too_many_event_names",
-    "too_many_properties",
-]
-
-_MANDATORY = frozenset({EVENT_NAME, USER_ID, EVENT_TIME})
 _MAX_BYTES_PER_CHARACTER = 4
+_MAX_KEY_SHOWN = 100
 _MS_PER_DAY = 86_400_000
 _MS_PER_HOUR = 3_600_000
 _MS_PER_SECOND = 1_000
 _TYPES: dict[type, Type] = {str: "string", int: "integer", float: "float"}
+_NUMBERS = frozenset({"integer", "float"})
 # Assumption: an integer is stored in 64 bits (CoolaData stores in BigQuery), so a longer one has no type.
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
@@ -71,15 +59,16 @@ class Rules:
     """A project's settings, as far as they decide validity.
 
     Attributes:
-        schema_mode: `learn` (new names join the schema) or `locked` (a new event name makes the event invalid, new
-            properties are dropped and the event kept) [documented].
-        past_days: oldest event time accepted, in days before now; `None` for no limit. CoolaData's default is 30.
-        future_hours: latest event time accepted, in hours after now; `None` for no limit. CoolaData's default is 1.
-        property_quota: how many properties the project may have; `None` for no limit. It is in the contract.
+        schema_mode: `learn`: new names join the schema. `locked`: a new event name makes the event invalid, new
+            properties are dropped and the event is kept [documented]. The schema is then what was learned before.
+        past_days: oldest event time accepted, in days before now; `None` for any. CoolaData's default is 30.
+        future_hours: latest event time accepted, in hours from now; `None` for any. CoolaData's default is 1.
+        property_quota: how many properties the project may have; `None` for any number. It is in the contract.
         event_name_quota: how many event names the project may have.
-        learn_seconds: how long an event with a new name stays pending. CoolaData: up to five minutes.
-        strict_numbers: whether a fraction sent to a property first seen as an integer is a wrong type.
-        server_time: whether the project replaces the event's time with the server's, so that none need be sent.
+        learn_seconds: how long an event with a new name is pending before it is valid. CoolaData: "up to five
+            minutes". 0: learned at once.
+        strict_numbers: a fraction sent to a property first seen as an integer is of the wrong type.
+        server_time: the server's time replaces the event's, so that none need be sent [documented].
     """
 
     schema_mode: t.Literal["learn", "locked"] = "learn"
@@ -90,31 +79,6 @@ class Rules:
     learn_seconds: float = 0
     strict_numbers: bool = False
     server_time: bool = False
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing that makes an event invalid: a word to count by and a sentence to read."""
-
-    reason: Reason
-    comment: str
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What became of one event.
-
-    Attributes:
-        status: valid, invalid or pending.
-        event_name: as the project spells it, or `None` if the event has none.
-        event_time_ms: the stored event time, or `None` if the event has none.
-        settles_at_ms: when a pending event becomes valid.
-        problems: why it is invalid, the weightiest first.
-    """
-
-    status: Status
-    event_name: str | None = None
-    event_time_ms: int | None = None
-    settles_at_ms: int | None = None
-    problems: tuple[Problem, ...] = ()
 
 
 class _Findings(msgspec.Struct):
@@ -132,7 +96,7 @@ class _Findings(msgspec.Struct):
 
 
 class Judge:
-    """Applies a project's rules to its events, one after the other, and lets its schema learn from the valid ones."""
+    """Applies a project's rules to events, one after the other; its schema learns from the valid ones."""
 
     def __init__(self, schema: Schema, rules: Rules) -> None:
         """Judge by these rules, starting from what the schema knows."""
@@ -147,88 +111,85 @@ class Judge:
             now_ms: the server's clock, milliseconds since 1970 UTC.
 
         Returns:
-            The verdict, with every fault of the event. One bad property makes the whole event invalid [documented].
-            Nothing is learned from an invalid event [assumption].
+            The verdict, with every problem of the event. One bad property makes the whole event invalid
+            [documented]. Nothing is learned from an invalid event [assumption].
         """
         event = received.value
         if type(event) is not dict:
-            return Verdict("invalid", problems=(_unreadable(event),))
-        found = _Findings(now_ms, {name: event.get(name) for name in _MANDATORY}, [], [], [], [])
-        if len(received.text) * _MAX_BYTES_PER_CHARACTER > MAX_EVENT_BYTES:
-            _check_size(received.text, found)
+            return Verdict("invalid", problems=(_not_an_event(event),))
+        found = _Findings(now_ms, {name: event.get(name) for name in MANDATORY}, [], [], [], [])
+        _check_size(received.text, found)
         self._check_properties(event, found)
         name = self._check_event_name(found)
-        _check_user_id(found)
+        user_id = _mandatory_string(USER_ID, found)
         time_ms = self._check_time(found)
-        if found.problems:
-            return Verdict("invalid", self._spelled(name), time_ms, None, tuple(found.problems))
-        return self._accept(str(name), time_ms, found)
+        if found.problems or name is None:
+            known = self.schema.event_names.get(name.lower()) if name else None
+            spelling = known.spelling if known else name
+            return Verdict("invalid", spelling, user_id, time_ms, None, tuple(found.problems))
+        spelling, settles_at_ms = self._learn(name, found)
+        return Verdict("pending" if settles_at_ms else "valid", spelling, user_id, time_ms, settles_at_ms)
 
     def _check_properties(self, event: dict[str, t.Any], found: _Findings) -> None:
         names_by_key, properties, names = self.schema.names_by_key, self.schema.properties, found.names
         for key, value in event.items():
             name = names_by_key.get(key)
-            if name is None:
-                if key not in _MANDATORY:
-                    self._check_new_key(key, value, found)
-                continue
-            names.append(name)
-            if value is not None and (_TYPES.get(type(value)) != properties[name].type or not _fits(value)):
-                self._check_odd_value(key, value, properties[name], found)
+            if name is not None:
+                names.append(name)
+                if type(value) is not str or properties[name].type != "string":  # else it plainly fits
+                    self._check_value(key, value, properties[name], found)
+            elif key not in MANDATORY:
+                self._check_new_key(key, value, found)
         if len(set(names)) != len(names):
-            # Names are case-insensitive [documented]; what two spellings of one in an event do is assumed.
-            found.add("repeated_property", "two properties differ only by case or prefix")
-        quota = self.rules.property_quota
-        if quota is not None and found.new_properties:
-            if len(self.schema.properties) + len(found.new_properties) > quota:
-                found.add("too_many_properties", f"a new property over the quota of {quota}")  # [documented]
+            # Names are case-insensitive [documented]; that two of one name spoil the event is an assumption.
+            found.add("repeated_property", "two keys differ only by case or prefix")
+        quota, new = self.rules.property_quota, found.new_properties
+        if quota is not None and new and len(self.schema.properties) + len(new) > quota:
+            found.add("too_many_properties", f"{new[0].name} is new, and the quota is {quota}")  # [documented]
 
     def _check_new_key(self, key: str, value: t.Any, found: _Findings) -> None:
         name, scope = split_key(key)
-        if name in _MANDATORY:
+        if name in MANDATORY:
             if found.mandatory[name] is not None:
-                found.add("repeated_property", f"{name} twice, the spellings differ")
+                found.add("repeated_property", f"{name} is there in two spellings")
             found.mandatory[name] = value
             return
         known = self.schema.properties.get(name)
         if known is not None:
             found.names.append(name)
             found.new_spellings.append(Spelling(key, name))
-            self._check_odd_value(key, value, known, found)
-        elif self.rules.schema_mode == "learn":  # locked: a new property is silently removed [documented]
+            self._check_value(key, value, known, found)
+        elif self.rules.schema_mode == "learn":
             found.names.append(name)
             _check_new_name(key, name, found)
-            new_type = _new_type(key, value, found)
+            new_type = _type_of(key, value, found)
             if new_type is not None:
                 found.new_spellings.append(Spelling(key, name))
                 found.new_properties.append(Property(name, new_type, scope, found.now_ms))
 
-    def _check_odd_value(self, key: str, value: t.Any, known: Property, found: _Findings) -> None:
-        """Find the problem, if any, of a value that is not plainly of the property's type."""
-        given = _new_type(key, value, found)
+    def _check_value(self, key: str, value: t.Any, known: Property, found: _Findings) -> None:
+        given = _type_of(key, value, found)
         if given is None or given == known.type:
             return
-        # The API page knows String and Number, the properties page Integer and Float. Assumption: a whole
-        # number suits a Float; a fraction suits an Integer unless the rules say otherwise.
-        both_numbers = "string" not in {given, known.type}
-        if both_numbers and not (self.rules.strict_numbers and known.type == "integer"):
-            return
-        found.add("wrong_type", f"{key}: {given}, but its type is {known.type}")  # [documented]
+        # The REST page knows String and Number, the properties page Integer and Float. Assumption: a whole number
+        # suits a Float, and a fraction an Integer, the latter unless the rules say otherwise.
+        are_numbers = {given, known.type} == _NUMBERS
+        if not are_numbers or (known.type == "integer" and self.rules.strict_numbers):
+            found.add("wrong_type", f"{key} is of type {known.type}, this value {given}")  # [documented]
 
     def _check_event_name(self, found: _Findings) -> str | None:
         name = _mandatory_string(EVENT_NAME, found)
         if name is None or name.lower() in self.schema.event_names:
             return name
+        quota = self.rules.event_name_quota
         if self.rules.schema_mode == "locked":
-            found.add("unknown_event_name", "a new event name, and the schema is locked")  # [documented]
-        elif len(self.schema.event_names) >= self.rules.event_name_quota:
-            found.add(
-                "too_many_event_names", f"more than {self.rules.event_name_quota} event names"
-            )  # [documented]
+            found.add("unknown_event_name", "the event name is new, and the schema locked")  # [documented]
+        elif len(self.schema.event_names) >= quota:
+            found.add("too_many_event_names", f"the event name is new, and the quota is {quota}")  # [documented]
         return name
 
     def _check_time(self, found: _Findings) -> int | None:
-        if self.rules.server_time:  # a sent value is ignored [documented]
+        if self.rules.server_time:  # a time that was sent is ignored [documented]
             return found.now_ms
         value = found.mandatory[EVENT_TIME]
         if value is None or value == "":
@@ -236,87 +197,79 @@ class Judge:
             return None
         time_ms = event_time_ms(value)
         if time_ms is None:
-            found.add("bad_time", f"{EVENT_TIME} is in no documented form")  # [assumption: as a wrong type]
+            # That it must be in one of these forms is documented; that another one spoils the event is assumed.
+            found.add("bad_time", f"{EVENT_TIME} is neither 13 digits nor a date in a documented form")
             return None
         past, future = self.rules.past_days, self.rules.future_hours
-        if (past is not None and time_ms < found.now_ms - past * _MS_PER_DAY) or (
-            future is not None and time_ms > found.now_ms + future * _MS_PER_HOUR
-        ):
+        too_old = past is not None and time_ms < found.now_ms - past * _MS_PER_DAY
+        too_new = future is not None and time_ms > found.now_ms + future * _MS_PER_HOUR
+        if too_old or too_new:
             found.add("time_out_of_range", f"{EVENT_TIME} is outside the project's window")  # [documented]
         return time_ms
 
-    def _accept(self, name: str, time_ms: int | None, found: _Findings) -> Verdict:
-        schema, learn_ms = self.schema, self.rules.learn_seconds * _MS_PER_SECOND
-        if name.lower() not in schema.event_names:
-            schema.learn(EventName(name.lower(), name, found.now_ms))
-        for entry in (*found.new_properties, *found.new_spellings):
-            schema.learn(entry)
-        spelled = schema.event_names[name.lower()]
-        if learn_ms:
-            # "pending (new, will join the schema if valid)" [documented]; that it lasts as long as the
-            # learning of the youngest name in the event is assumed.
-            first_seen = [schema.properties[n].first_seen_ms for n in found.names if n in schema.properties]
-            settles_at_ms = round(max([spelled.first_seen_ms, *first_seen]) + learn_ms)
-            if settles_at_ms > found.now_ms:
-                return Verdict("pending", spelled.spelling, time_ms, settles_at_ms)
-        return Verdict("valid", spelled.spelling, time_ms)
-
-    def _spelled(self, name: str | None) -> str | None:
-        known = self.schema.event_names.get(name.lower()) if name is not None else None
-        return known.spelling if known else name
+    def _learn(self, name: str, found: _Findings) -> tuple[str, int | None]:
+        """Return how the project spells the event's name, and when the event settles if it is pending."""
+        schema, lower = self.schema, name.lower()
+        if lower not in schema.event_names:
+            schema.learn(EventName(lower, name, found.now_ms))
+        for prop in found.new_properties:
+            schema.learn(prop)
+        for spelling in found.new_spellings:
+            schema.learn(spelling)
+        known = schema.event_names[lower]
+        if not self.rules.learn_seconds:
+            return known.spelling, None
+        # "pending (new, will join the schema if valid)" [documented]. That it lasts until the youngest of the event's
+        # names has been known for the time learning takes is an assumption.
+        first_seen = [schema.properties[n].first_seen_ms for n in found.names if n in schema.properties]
+        settles_at_ms = round(max([known.first_seen_ms, *first_seen]) + self.rules.learn_seconds * _MS_PER_SECOND)
+        return known.spelling, settles_at_ms if settles_at_ms > found.now_ms else None
 
 
-def _unreadable(value: t.Any) -> Problem:
+def _not_an_event(value: t.Any) -> Problem:
+    """Assumptions both: the nearest documented reason is broken JSON."""
     if value is msgspec.UNSET:
-        return Problem("unreadable_number", "a number is too large to be read")  # [assumption]
-    return Problem("not_an_object", "an event must be a JSON object")  # [assumption: as broken JSON]
+        return Problem("unreadable_number", "it holds a number too large to be read")
+    return Problem("not_an_object", "an event is a JSON object")
 
 
 def _check_size(text: str, found: _Findings) -> None:
-    size = len(text.encode())
-    if size > MAX_EVENT_BYTES:
-        found.add("event_too_large", f"{size} bytes, at most {MAX_EVENT_BYTES} are allowed")  # [documented]
-
-
-def _check_user_id(found: _Findings) -> None:
-    _mandatory_string(USER_ID, found)
+    if len(text) * _MAX_BYTES_PER_CHARACTER > MAX_EVENT_BYTES and len(text.encode()) > MAX_EVENT_BYTES:
+        found.add("event_too_large", f"an event has at most {MAX_EVENT_BYTES} bytes")  # [documented]
 
 
 def _mandatory_string(name: str, found: _Findings) -> str | None:
     value = found.mandatory[name]
-    if value is None or value == "":  # that "" counts as missing is assumed: null fields are "left empty"
+    if value is None or value == "":  # that "" is no value is assumed, from "a null field should be left empty"
         found.add("missing_property", f"{name} is missing")  # [documented]
         return None
     if type(value) is not str:
-        found.add("wrong_type", f"{name} must be a string")  # [documented]
+        found.add("wrong_type", f"{name} is of type string")  # [documented]
         return None
     return value
 
 
 def _check_new_name(key: str, name: str, found: _Findings) -> None:
-    """That such names are forbidden is documented; that an event with one is invalid is assumed."""
-    if not is_well_formed(name):
-        found.add("bad_property_name", f"{key[:100]!r} is not a letter followed by letters, digits and _")
+    """That such names are not allowed is documented; that one spoils the event is assumed."""
+    if not is_well_formed(key):
+        shown = key[:_MAX_KEY_SHOWN]
+        found.add("bad_property_name", f"{shown!r} is not a letter followed by letters, digits and _")
     elif name in RESERVED or name in CQL_WORDS:
-        found.add("reserved_property_name", f"{name} is reserved")
+        found.add("reserved_property_name", f"{name} is a reserved word")
 
 
-def _new_type(key: str, value: t.Any, found: _Findings) -> Type | None:
-    """Return a value's type; `None` if it has none, being empty (which is fine) or of no type at all (a problem)."""
-    if value is None or value == "":  # null is "left empty" [documented for files, assumed for the API]
+def _type_of(key: str, value: t.Any, found: _Findings) -> Type | None:
+    """Return the type of a value; `None` if it has none: it is empty, which is fine, or of no type at all."""
+    if value is None or value == "":  # null is "left empty" [documented for files, assumed here]
         return None
-    if isinstance(value, dict | list):
-        found.add("nested_value", f"{key[:100]}: nested JSON is not supported")  # [documented]
-    elif isinstance(value, bool):
-        found.add(
-            "wrong_type", f"{key[:100]}: there is no Boolean type"
-        )  # [documented; that it invalidates: assumed]
-    elif not _fits(value):
-        found.add("wrong_type", f"{key[:100]}: an integer of more than 64 bits")  # [assumption]
-    else:
-        return _TYPES[type(value)]
-    return None
-
-
-def _fits(value: t.Any) -> bool:
-    return type(value) is not int or _MIN_INTEGER <= value <= _MAX_INTEGER
+    kind = _TYPES.get(type(value))
+    shown = key[:_MAX_KEY_SHOWN]
+    if kind is None and isinstance(value, bool):
+        # That there is no Boolean type is documented; that one spoils the event is assumed.
+        found.add("wrong_type", f"{shown} is true or false; there is no Boolean type")
+    elif kind is None:
+        found.add("nested_value", f"{shown} is an object or an array; nested JSON is not supported")  # [documented]
+    elif kind == "integer" and not _MIN_INTEGER <= value <= _MAX_INTEGER:
+        found.add("wrong_type", f"{shown} is an integer of more than 64 bits")  # [assumption]
+        return None
+    return kind

@@ -1,7 +1,7 @@
 """The one thread that judges and stores: calls in, futures out that are done when the call is committed.
 
 Calls that wait together are committed together, so that many small calls cost one commit. A call is never split
-between commits. Refuses nothing; if a commit fails, every call in it fails and what it taught is forgotten.
+between two. Refuses nothing; if a commit fails, every call in it fails and what it taught is forgotten.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import Future
 
 import msgspec
 
+from target_cooladata.sandbox import database
 from target_cooladata.sandbox.schema import Schema
 from target_cooladata.sandbox.store import JudgedCall, Store
 from target_cooladata.sandbox.validity import Judge, Rules
@@ -35,8 +36,8 @@ class Writer:
     """Owns the writing connection to a database from `start` to `close`."""
 
     def __init__(self, path: Path, rules: Rules) -> None:
-        """Open the database (see `Store.create` for what that raises) and start the thread."""
-        self._store = Store.create(path)
+        """Open the database (see `database.create` for what that raises) and start the thread."""
+        self._store = Store(database.create(path))
         self._judge = Judge(Schema(), rules)
         self._schema_version: int | None = None
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
