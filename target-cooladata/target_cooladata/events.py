@@ -42,7 +42,7 @@ REASONS: dict[str, str] = {
     "bad_time": "the event time is in no spelling that is understood",
     "time_in_seconds": "the event time looks like seconds where milliseconds are expected",
     "nested_value": "a property is an object or an array",
-    "number_out_of_range": "an integer does not fit into 64 bits",
+    "number_out_of_range": "a number does not fit into 64 bits",
     "bad_property_name": "a property has a name that CoolaData refuses",
     "name_collision": "two properties have names that are one to CoolaData",
     "event_too_large": f"the event has more than {MAX_EVENT_BYTES:,} bytes",
@@ -152,11 +152,11 @@ class EventMaker:
     def _decoded(self, record: bytes) -> dict[str, t.Any]:
         try:
             return self._decode(record)
-        except msgspec.ValidationError:
-            reason, detail = (
-                "not_an_object",
-                "the record is not a JSON object, or holds a number beyond a double",
-            )
+        except msgspec.ValidationError as error:
+            if "out of range" in str(error):
+                reason, detail = "number_out_of_range", "a number is beyond what a double can hold"
+            else:
+                reason, detail = "not_an_object", "the record is not a JSON object"
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason, detail = "not_json", f"the record is not JSON in UTF-8: {error}"
         raise Rejected(reason, detail)

@@ -8,6 +8,7 @@ closes one (`<run id>.json`, `<run id>-2.json`, …). Nothing is created before 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import typing as t
@@ -55,6 +56,7 @@ class RejectsWriter:
         self._file: t.IO[bytes] | None = None
         self._parts = 0
         self._dirty = False
+        self._failure: RejectsError | None = None
         self.location: str | None = None
 
     def write(self, *, reason: str, detail: str, stream: str, record: bytes, status: int | None = None) -> None:
@@ -64,31 +66,27 @@ class RejectsWriter:
             RejectsError: it cannot be written.
         """
         reject = Reject(reason, detail, dt.datetime.now(dt.UTC).isoformat(), stream, _as_json(record), status)
-        try:
+        with self._failing_for_good():
             if self._file is None:
                 self._file = self._open()
             self._file.write(self._encode(reject) + b"\n")
-        except Exception as error:  # noqa: BLE001 - smart_open raises what each storage's client raises
-            raise self._failure(error) from None
         self._dirty = True
 
     def sync(self) -> None:
         """Make everything written so far durable.
 
         Raises:
-            RejectsError: it cannot be written.
+            RejectsError: it cannot be written, now or before: what was written since the last `sync` may be lost.
         """
-        if self._file is None or not self._dirty:
-            return
-        try:
+        with self._failing_for_good():
+            if self._file is None or not self._dirty:
+                return
             if self._is_local:
                 self._file.flush()
                 os.fsync(self._file.fileno())
             else:
                 self._file.close()
                 self._file = None
-        except Exception as error:  # noqa: BLE001 - as above
-            raise self._failure(error) from None
         self._dirty = False
 
     def close(self) -> None:
@@ -102,6 +100,19 @@ class RejectsWriter:
             self._file.close()
             self._file = None
 
+    @contextlib.contextmanager
+    def _failing_for_good(self) -> t.Iterator[None]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - smart_open raises what each storage's client raises
+            self._failure = self._explained(error)
+            if self._file is not None:
+                with contextlib.suppress(OSError):
+                    self._file.close()
+            raise self._failure from None
+
     def _open(self) -> t.IO[bytes]:
         self._parts += 1
         name = self._run_id if self._parts == 1 else f"{self._run_id}-{self._parts}"
@@ -114,7 +125,7 @@ class RejectsWriter:
 
         return t.cast("t.IO[bytes]", smart_open.open(self.location, "wb"))
 
-    def _failure(self, error: Exception) -> RejectsError:
+    def _explained(self, error: Exception) -> RejectsError:
         why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
         where = self._path.split("?", maxsplit=1)[0].rpartition("@")[2]
         msg = (

@@ -63,7 +63,7 @@ SCHEMA: dict[str, t.Any] = th.PropertiesList(
     ),
     _setting(
         "streams",
-        th.CustomType({"type": ["object", "array", "string", "null"]}),
+        th.CustomType({"type": ["object", "array", "string", "null"], "items": {"type": "object"}}),
         "How a stream's records become events: an object by stream name, or a list whose items have `stream`. "
         "Keys: `event_name`, `event_name_property`, `user_id_property`, `event_time_property`, "
         "`user_properties`, `session_properties`.",

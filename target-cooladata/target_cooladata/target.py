@@ -13,6 +13,7 @@ import traceback
 import typing as t
 from pathlib import Path
 
+import msgspec
 from singer_sdk import Target
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import (
@@ -63,6 +64,7 @@ class TargetCoolaData(Target):
     ) -> None:
         config = {name: value for name, value in (config or {}).items() if value is not None}
         if parse_env_config:
+            self.append_builtin_config(self.config_jsonschema)
             _check_environment(self.config_jsonschema, self._env_var_prefix)
         redaction.hide(str(config.get("app_key") or ""))
         super().__init__(
@@ -190,17 +192,14 @@ class TargetCoolaData(Target):
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
         """Read the files behind `--config`."""
-        try:
-            return super().cb_config(ctx, param, value)
-        except (OSError, ValueError):
-            broken = ", ".join(path for path in value if path != "ENV" and not _is_json_file(path))
-            cls.logger.error("--config: expected a file with a JSON object, or ENV, but cannot read %s so", broken)  # noqa: TRY400 - as above
-            ctx.exit(1)
+        for path in value:
+            if path != "ENV" and not _is_json_file(path):
+                cls.logger.error("--config: expected ENV or a file with a JSON object, but %s is none", path)
+                ctx.exit(1)
+        return super().cb_config(ctx, param, value)
 
 
 def _is_json_file(path: str) -> bool:
-    import msgspec  # noqa: PLC0415 - only to tell which file is broken
-
     try:
         return isinstance(msgspec.json.decode(Path(path).read_bytes()), dict)
     except (OSError, ValueError):
@@ -213,7 +212,7 @@ def _check_environment(schema: dict[str, t.Any], prefix: str) -> None:
         try:
             parse_environment_config({"properties": {name: setting}}, prefix)
         except ValueError:
-            kind = "a whole number" if "integer" in setting["type"] else "JSON"
+            kind = "a whole number" if "integer" in setting.get("type", ()) else "JSON"
             msg = f"{name}: expected {kind} in the environment variable {prefix}{name.upper()}"
             raise SettingsError(msg) from None
 

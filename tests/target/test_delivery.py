@@ -1,0 +1,226 @@
+"""Delivery with integers for events: it must not know what it carries."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+import pytest
+
+from target_cooladata.client import Kind, Outcome
+from target_cooladata.delivery import MAX_REFUSALS_IN_A_ROW, Delivery, Policy, Settlement
+from target_cooladata.exceptions import DeliveryError
+
+Send = t.Callable[[t.Sequence[int]], Outcome]
+
+DELIVERED = Outcome(Kind.DELIVERED, "delivered", 200)
+REFUSED = Outcome(Kind.SPLIT, "refused", 400)
+BUSY = Outcome(Kind.RETRY, "busy", 503, retry_after=0)
+LOST = Outcome(Kind.IN_DOUBT, "lost")
+UNREADABLE = Outcome(Kind.UNREADABLE, "no JSON", 200)
+
+
+class Run:
+    """A delivery with what it settled."""
+
+    def __init__(self, send: Send, *, concurrency: int = 4, retry_seconds: float = 60, unreadable: str = "retry") -> None:
+        self.settled: list[Settlement[int]] = []
+        policy = Policy(concurrency, retry_seconds, unreadable)
+        self.delivery: Delivery[int] = Delivery(send, policy, on_settled=self.settled.append, idle=lambda: None)
+
+    def load(self, *batches: t.Sequence[int]) -> None:
+        for batch in batches:
+            self.delivery.submit(self.delivery.issue(), batch)
+        self.delivery.drain()
+
+    @property
+    def delivered(self) -> list[int]:
+        return sorted(item for settlement in self.settled for item in settlement.delivered)
+
+    @property
+    def refused(self) -> list[int]:
+        return sorted(item for settlement in self.settled for item, _ in settlement.refused)
+
+
+def answering(*outcomes: Outcome) -> Send:
+    """Answer with these outcomes, then deliver."""
+    left = iter(outcomes)
+    return lambda _: next(left, DELIVERED)
+
+
+def test_everything_is_delivered_once() -> None:
+    sent: list[int] = []
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        sent.extend(items)
+        return DELIVERED
+
+    run = Run(send)
+    run.load(*[range(start, start + 10) for start in range(0, 500, 10)])
+    assert sorted(sent) == run.delivered == list(range(500))
+
+
+def test_a_call_that_failed_is_sent_again_as_it_was() -> None:
+    run = Run(answering(DELIVERED, BUSY))
+    run.load([1], [2, 3])
+    assert run.delivered == [1, 2, 3]
+    assert [settlement.retries for settlement in run.settled] == [0, 1]
+
+
+def test_a_call_whose_answer_was_never_seen_is_counted() -> None:
+    run = Run(answering(DELIVERED, LOST))
+    run.load([1], [2, 3])
+    assert run.delivered == [1, 2, 3]
+    assert [settlement.in_doubt for settlement in run.settled] == [0, 2]
+
+
+def test_poisonous_events_are_found_and_the_others_delivered() -> None:
+    poison = {3, 77, 78, 150, 151, 222, 299}
+    calls: list[int] = []
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        calls.append(len(items))
+        return REFUSED if poison.intersection(items) else DELIVERED
+
+    run = Run(send)
+    run.load(range(300))
+    assert run.refused == sorted(poison)
+    assert run.delivered == [number for number in range(300) if number not in poison]
+    assert len(calls) <= len(poison) * 18
+
+
+def test_an_event_refused_alone_once_gets_a_second_chance() -> None:
+    run = Run(answering(DELIVERED, REFUSED))
+    run.load([1], [2])
+    assert run.delivered == [1, 2]
+
+
+def test_refusals_in_a_row_with_nothing_delivered_between_stop_the_run() -> None:
+    run = Run(lambda _: REFUSED)
+    with pytest.raises(DeliveryError, match=f"{MAX_REFUSALS_IN_A_ROW} events in a row"):
+        run.load(range(300))
+    assert run.settled[0].undelivered == 300 - MAX_REFUSALS_IN_A_ROW + 1
+
+
+def test_as_many_refusals_with_deliveries_between_do_not() -> None:
+    run = Run(lambda items: REFUSED if any(number % 2 for number in items) else DELIVERED)
+    run.load(range(100))
+    assert len(run.refused) == len(run.delivered) == 50
+
+
+def test_a_fatal_outcome_stops_the_run_with_its_words() -> None:
+    run = Run(lambda _: Outcome(Kind.FATAL, "check `app_key`", 403))
+    with pytest.raises(DeliveryError, match="check `app_key`"):
+        run.load([1])
+
+
+def test_one_try_is_one_try() -> None:
+    calls: list[int] = []
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        calls.append(len(items))
+        return BUSY
+
+    with pytest.raises(DeliveryError, match="given up after 1 tries"):
+        Run(send, retry_seconds=0).load([1])
+    assert calls == [1]
+
+
+def test_the_first_call_goes_alone_until_an_answer_is_understood() -> None:
+    under_way, most = 0, [0]
+    lock, answered = threading.Lock(), threading.Event()
+
+    def send(_: t.Sequence[int]) -> Outcome:
+        nonlocal under_way
+        with lock:
+            under_way += 1
+            if not answered.is_set():
+                most[0] = max(most[0], under_way)
+        first = not answered.is_set()
+        answered.set()
+        with lock:
+            under_way -= 1
+        return BUSY if first else DELIVERED
+
+    run = Run(send, concurrency=8)
+    run.load(*[[number] for number in range(20)])
+    assert most == [1]
+    assert run.delivered == list(range(20))
+
+
+def test_an_unreadable_first_answer_stops_the_run_and_names_the_setting() -> None:
+    with pytest.raises(DeliveryError, match="unreadable_200"):
+        Run(answering(UNREADABLE)).load([1])
+
+
+def test_a_later_unreadable_answer_is_tried_again_and_in_doubt() -> None:
+    run = Run(answering(DELIVERED, UNREADABLE))
+    run.load([1], [2, 3])
+    assert run.delivered == [1, 2, 3]
+    assert [settlement.in_doubt for settlement in run.settled] == [0, 2]
+
+
+def test_unreadable_answers_can_be_taken_for_delivered_or_for_the_end() -> None:
+    run = Run(lambda _: UNREADABLE, unreadable="accept")
+    run.load([1], [2])
+    assert run.delivered == [1, 2]
+    with pytest.raises(DeliveryError):
+        Run(answering(DELIVERED, UNREADABLE), unreadable="fail").load([1], [2])
+
+
+def test_calls_run_at_once_up_to_the_limit() -> None:
+    meeting = threading.Barrier(4, timeout=30)
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        if items[0] > 0:
+            meeting.wait()  # passes only if four calls are under way together
+        return DELIVERED
+
+    run = Run(send, concurrency=4)
+    run.load(*[[number] for number in range(9)])
+    assert run.delivered == list(range(9))
+
+
+def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() -> None:
+    release = threading.Event()
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        if items[0] == 1:
+            release.wait(30)
+        return DELIVERED
+
+    run = Run(send)
+    delivery = run.delivery
+    delivery.submit(delivery.issue(), [0])
+    delivery.drain()
+    delivery.submit(delivery.issue(), [1])
+    delivery.submit(delivery.issue(), [2])
+    delivery.add_state(b"behind 1 and 2")
+    while len(run.settled) < 2:
+        delivery.settle()
+    assert delivery.take_state() is None
+    release.set()
+    delivery.drain()
+    assert delivery.take_state() == b"behind 1 and 2"
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_a_call_that_hangs() -> None:
+    release = threading.Event()
+
+    def send(_: t.Sequence[int]) -> Outcome:
+        release.wait(30)
+        return DELIVERED
+
+    run = Run(send)
+    run.delivery.submit(run.delivery.issue(), [1, 2])
+    run.delivery.abort(0.2)
+    assert run.delivery.in_flight == 2
+    release.set()
+
+
+def test_a_fault_of_our_own_while_sending_ends_the_run_instead_of_hanging_it() -> None:
+    def send(_: t.Sequence[int]) -> Outcome:
+        raise ZeroDivisionError
+
+    with pytest.raises(DeliveryError, match="ZeroDivisionError"):
+        Run(send).load([1])

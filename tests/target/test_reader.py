@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import io
+import os
+import threading
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_cooladata.exceptions import InputError
+from target_cooladata.reader import Message, MessageReader, chunks_of_lines
+from tests.singer import record, schema, state
+
+
+class Heard:
+    """A handler that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.messages: list[t.Any] = []
+        self.ticks = 0
+        self.abandoned = False
+
+    def start(self) -> None: ...
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+    def on_schema(self, message: Message) -> None:
+        self.messages.append(("schema", message.stream, message.key_properties))
+
+    def on_record(self, message: Message) -> None:
+        self.messages.append(("record", message.stream, bytes(message.record)))
+
+    def on_state(self, message: Message) -> None:
+        self.messages.append(("state", bytes(message.value)))
+
+    def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
+        assert line
+        assert detail
+        self.messages.append(("unreadable", stream))
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+
+def read(*lines: str | bytes) -> Heard:
+    heard = Heard()
+    data = b"".join(line.encode() if isinstance(line, str) else line for line in lines)
+    MessageReader(heard).process_lines(io.BytesIO(data), {})
+    return heard
+
+
+def test_messages_are_handed_over_in_order_and_records_stay_raw() -> None:
+    raw = b'{"type": "RECORD", "stream": "s", "record": {"n": 1E5, "m": -0.0, "s": "\\u00e9"}}\n'
+    heard = read(schema("s", ["n"]), raw, state(a=1.5))
+    assert heard.messages == [
+        ("schema", "s", ["n"]),
+        ("record", "s", b'{"n": 1E5, "m": -0.0, "s": "\\u00e9"}'),
+        ("state", b'{"a": 1.5}'),
+    ]
+
+
+def test_messages_without_meaning_here_and_blank_lines_are_passed_over() -> None:
+    assert read('{"type": "ACTIVATE_VERSION", "stream": "s", "version": 1}\n', "\n", "  \r\n").messages == []
+
+
+def test_line_ends_of_windows_and_a_last_line_without_one_are_fine() -> None:
+    assert len(read(record(a=1).replace("\n", "\r\n"), record(a=2).strip()).messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("hello\n", "not JSON"),
+        (b"\xff\xfe\n", "not JSON in UTF-8"),
+        ("[1]\n", "not an object with a `type`"),
+        ('{"type": "RECORD"}\n', "a RECORD needs `stream` and `record`"),
+        ('{"type": "STATE"}\n', "a STATE needs `value`"),
+        ('{"type": "SCHEMA", "stream": "s"}\n', "a SCHEMA needs `stream` and `schema`"),
+        ('{"type": "SCHEMA", "stream": 3, "schema": {}}\n', "a part of the SCHEMA"),
+        ('{"type": "GREETING"}\n', "its type is none of"),
+        ('{"type": "BATCH", "stream": "s", "manifest": []}\n', "BATCH messages are not read"),
+        ("[" * 100_000 + "\n", "not JSON"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_line_that_is_no_message_is_refused_by_number_and_never_quoted(line: str | bytes, words: str) -> None:
+    with pytest.raises(InputError, match="line 3 ") as refusal:
+        read(schema("s"), record("s"), line)
+    assert words in str(refusal.value)
+    assert "hello" not in str(refusal.value)
+    assert "GREETING" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"\\ud800"'])
+def test_a_record_with_what_json_forbids_is_the_record_that_is_bad(value: str) -> None:
+    heard = read('{"type": "RECORD", "stream": "s", "record": {"a": %s}}\n' % value, record("s", a=1))
+    assert heard.messages == [("unreadable", "s"), ("record", "s", b'{"a": 1}')]
+
+
+def test_after_a_refusal_the_handler_may_end_in_order() -> None:
+    heard = Heard()
+    with pytest.raises(InputError):
+        MessageReader(heard).process_lines(io.BytesIO(b"hello\n"), {})
+    assert heard.abandoned
+
+
+def test_time_passes_also_while_the_input_is_silent() -> None:
+    source, sink = os.pipe()
+    heard = Heard()
+    ticked = threading.Event()
+    heard.tick = lambda: ticked.set() if heard.messages else None  # type: ignore[method-assign]  # listens, changes nothing
+
+    def talk() -> None:
+        with os.fdopen(sink, "wb", buffering=0) as pipe:
+            pipe.write(record(a=1).encode())
+            ticked.wait(30)
+            ticked.clear()
+            ticked.wait(30)  # a second time, with nothing written between
+
+    speaker = threading.Thread(target=talk)
+    speaker.start()
+    with os.fdopen(source, "rb") as pipe:
+        MessageReader(heard).process_lines(pipe, {})
+    speaker.join()
+    assert len(heard.messages) == 1
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=20), st.data())
+def test_however_the_bytes_arrive_the_lines_are_the_same(lines: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(line + b"\n" for line in lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=5)))
+    source, sink = os.pipe()
+
+    def talk() -> None:
+        with os.fdopen(sink, "wb", buffering=0) as pipe:
+            for start, stop in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+                pipe.write(whole[start:stop])
+
+    speaker = threading.Thread(target=talk)
+    speaker.start()
+    with os.fdopen(source, "rb") as pipe:
+        read_lines = [line for chunk in chunks_of_lines(pipe) for line in chunk]
+    speaker.join()
+    assert read_lines == lines
