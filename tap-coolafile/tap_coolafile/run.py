@@ -1,0 +1,279 @@
+"""One run over the sources: in go `uris` and their bookmarks, out come emissions of records, in order.
+
+Each emission is handed out before the bookmark moves past it: whoever consumes `Run.emissions` writes it before asking
+for the next, so state is never ahead of what was written. A bad file (too many invalid rows, or changed so that it
+cannot be read on) emits nothing further and stays pending.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import typing as t
+
+import msgspec
+
+from tap_coolafile import reading
+from tap_coolafile.bookmarks import MAX_RECENT, Bookmark, Place, Position
+from tap_coolafile.exceptions import BadFileError, BadRowError, MissingFileError, StoppedError, TapError
+from tap_coolafile.report import as_words
+from tap_coolafile.rows import REASONS, Judge, Judged
+from tap_coolafile.sources import open_source
+from tap_coolafile.uris import NAME_RULE
+
+if t.TYPE_CHECKING:
+    import logging
+
+    from tap_coolafile.rejects import RejectsFile
+    from tap_coolafile.report import Report
+    from tap_coolafile.selection import Selection, Task
+    from tap_coolafile.settings import Settings
+    from tap_coolafile.sources.base import FileItem, Source
+    from tap_coolafile.uris import Pattern
+
+JUDGED_FIRST = 1000
+MANY_INVALID = 100
+_HELD_BYTES = 8 << 20
+_STATE_SECONDS = 1.0
+
+
+class Emission(msgspec.Struct):
+    """Records to write: `records[i]` is from line `line + i` (from 1) of `item`; None for a blank line or a reject."""
+
+    records: list[bytes | None]
+    item: FileItem
+    line: int
+
+
+class Hooks(t.Protocol):
+    """What a run asks of the stream that carries it."""
+
+    def announce_schema(self) -> None:
+        """Write a SCHEMA if properties or types were learned since the last one."""
+
+    def save(self, places: dict[str, t.Any]) -> None:
+        """Put the bookmarks into the state and write it; every emission so far has been written."""
+
+    def stopping(self) -> bool:
+        """Tell whether a signal came."""
+
+
+class _Piece(msgspec.Struct):
+    """Some lines of a block, judged, and the position after them."""
+
+    block: reading.Block
+    begin: int
+    judged: Judged
+    after: Position
+
+    @property
+    def lines(self) -> list[bytes]:
+        return self.block.lines[self.begin : self.begin + len(self.judged.records)]
+
+    @property
+    def rows(self) -> int:
+        return len(self.judged.records) - self.judged.blank
+
+
+class Run:
+    """The reading of all `uris`, once."""
+
+    def __init__(  # noqa: PLR0913 - the parts of a run, each by name
+        self,
+        settings: Settings,
+        *,
+        judge: Judge,
+        selection: Selection,
+        rejects: RejectsFile,
+        report: Report,
+        hooks: Hooks,
+        logger: logging.Logger,
+    ) -> None:
+        self._settings = settings
+        self._judge = judge
+        self._selection = selection
+        self._rejects = rejects
+        self._report = report
+        self._hooks = hooks
+        self._logger = logger
+        self._marks: dict[str, Bookmark] = {}
+        self._idle: dict[str, t.Any] = {}
+        self._unsaved_rows = 0
+        self._saved_at = time.monotonic()
+
+    def emissions(self, patterns: t.Sequence[Pattern], places: dict[str, Place]) -> t.Iterator[Emission]:
+        """Read everything new.
+
+        Raises:
+            TapError: as in exceptions.py; the state has then been saved up to the last emission.
+        """
+        lookback_ms = self._settings.lookback_hours * 3_600_000
+        for pattern in patterns:
+            place = places.pop(pattern.name, Place())
+            self._marks[pattern.name] = Bookmark(place, lookback_ms=lookback_ms, capacity=MAX_RECENT // len(patterns))
+        self._idle = msgspec.to_builtins(places)
+        first = all(mark.first_pass for mark in self._marks.values())
+        try:
+            for index, pattern in enumerate(patterns):
+                yield from self._pass(pattern, patterns[:index])
+        except TapError:
+            self._save()
+            raise
+        self._save()
+        self._report.identities_forgotten_early = sum(mark.shrunk for mark in self._marks.values())
+        if first and not self._selection.matched:
+            names, refused = ", ".join(self._marks), self._report.files_refused_by_name
+            also = f"; {refused} files were passed over, as {NAME_RULE}" if refused else ""
+            msg = f"nothing matches {names}{also}; check uris"
+            raise MissingFileError(msg)
+
+    def _pass(self, pattern: Pattern, earlier: t.Sequence[Pattern]) -> t.Iterator[Emission]:
+        """Read what is new of one entry of `uris`."""
+        mark = self._marks[pattern.name]
+        source = open_source(pattern, self._settings)
+        begun = False
+        for task in self._selection.tasks(source, mark, pattern, earlier):
+            self._check_stopping()
+            if not begun:
+                mark.begin(source.now_ms())
+                begun = True
+            try:
+                if task.trouble is not None:
+                    raise task.trouble
+                yield from self._file(source, mark, task)
+            except BadFileError as bad:
+                self._note_bad(mark, task, bad)
+            if self._unsaved_rows >= self._settings.state_interval_rows or self._saved_long_ago():
+                self._save()
+        mark.begin(source.now_ms())
+        mark.end()
+
+    def _note_bad(self, mark: Bookmark, task: Task, bad: BadFileError) -> None:
+        position = mark.file if mark.file is not None and mark.file.path == task.item.path else task.start
+        mark.fail(task.item, position)
+        self._report.files_bad += 1
+        if len(self._report.bad_files) < 100:  # noqa: PLR2004 - a report stays readable
+            self._report.bad_files.append(task.item.name)
+        if self._settings.on_bad_file == "stop":
+            raise bad
+        self._logger.warning("%s; it stays pending, the others go on", bad)
+
+    def _file(self, source: Source, mark: Bookmark, task: Task) -> t.Iterator[Emission]:
+        """Read one file from its start position; hold its first rows until they are judged."""
+        item, start = task.item, task.start
+        head = (
+            reading.Head(*reading.edges(source, item, start.offset), start.offset) if start.offset else reading.Head()
+        )
+        handle = source.open(item, start.offset)
+        self._report.files_read += 1
+        after, held, holding = start, list[_Piece](), start.rows < JUDGED_FIRST
+        try:
+            lines = reading.blocks(
+                handle, offset=start.offset, line=start.line, max_row_bytes=self._settings.max_row_bytes, head=head
+            )
+            for piece in self._pieces(lines, start, head):
+                after = piece.after
+                held.append(piece)
+                if holding and after.rows < JUDGED_FIRST and after.offset - start.offset < _HELD_BYTES:
+                    continue
+                self._verdict(item, after, held, ended=False)
+                holding = False
+                for ready in held:
+                    yield from self._emitted(mark, item, ready)
+                held = []
+            self._verdict(item, after, held, ended=True)
+            for ready in held:
+                yield from self._emitted(mark, item, ready)
+        finally:
+            handle.close()
+        mark.finish(item, after)
+
+    def _pieces(self, lines: t.Iterator[reading.Block], start: Position, head: reading.Head) -> t.Iterator[_Piece]:
+        """Judge block after block, in pieces no longer than the rows between two states."""
+        after = start
+        for block in lines:
+            for begin in range(0, len(block.lines), self._settings.state_interval_rows):
+                self._check_stopping()
+                part = block.lines[begin : begin + self._settings.state_interval_rows]
+                judged = self._judge.judge(part)
+                offset = block.end_of(begin + len(part))
+                after = msgspec.structs.replace(
+                    after,
+                    offset=offset,
+                    head=head.at(offset),
+                    line=block.line + begin + len(part),
+                    rows=after.rows + len(part) - judged.blank,
+                    invalid=after.invalid + len(judged.rejects),
+                )
+                yield _Piece(block, begin, judged, after)
+
+    def _verdict(self, item: FileItem, after: Position, held: list[_Piece], *, ended: bool) -> None:
+        """Stop a bad file before more of it is emitted.
+
+        Raises:
+            BadFileError: too many rows are invalid.
+        """
+        limit = self._settings.max_invalid_percent
+        none_valid = ended and after.rows and after.invalid == after.rows
+        too_many = after.invalid >= MANY_INVALID and after.invalid * 100 > limit * after.rows
+        if not (none_valid or too_many):
+            return
+        self._report.rows_held_back += sum(len(piece.judged.records) for piece in held)
+        reasons: dict[str, int] = {}
+        for reject in itertools.chain.from_iterable(piece.judged.rejects for piece in held):
+            reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
+        most = f", most often: {as_words(reasons)}" if reasons else ""
+        msg = (
+            f"{item.name} is a bad file: {after.invalid} of its first {after.rows} rows are invalid{most}; "
+            f"max_invalid_percent allows {limit} percent from {MANY_INVALID} invalid rows on"
+        )
+        raise BadFileError(msg)
+
+    def _emitted(self, mark: Bookmark, item: FileItem, piece: _Piece) -> t.Iterator[Emission]:
+        """Hand out one piece; once it was written, account for it and move the bookmark past it."""
+        self._keep_rejects(item, piece)
+        self._hooks.announce_schema()
+        yield Emission(piece.judged.records, item, piece.block.line + piece.begin + 1)
+        self._report.rows_read += len(piece.judged.records)
+        self._report.rows_blank += piece.judged.blank
+        for reject in piece.judged.rejects:
+            self._report.count_reject(reject.reason)
+        mark.at(piece.after)
+        self._unsaved_rows += len(piece.judged.records)
+        if self._unsaved_rows >= self._settings.state_interval_rows:
+            self._save()
+
+    def _keep_rejects(self, item: FileItem, piece: _Piece) -> None:
+        """Write the rejects of a piece down, as `on_invalid_row` says."""
+        if not piece.judged.rejects or self._settings.on_invalid_row == "skip":
+            return
+        offsets = list(
+            itertools.accumulate((len(line) + 1 for line in piece.lines), initial=piece.block.end_of(piece.begin))
+        )
+        for reject in piece.judged.rejects:
+            index = piece.begin + reject.index
+            line, offset = piece.block.line + index + 1, offsets[reject.index]
+            detail = reject.detail
+            if index in piece.block.cut:
+                offset = piece.block.end_of(index)
+                detail = f"{piece.block.cut[index]} bytes, of which `row` holds the first; max_row_bytes allows fewer"
+            if self._settings.on_invalid_row == "fail":
+                msg = f"{item.name} line {line} (byte {offset}): {REASONS[reject.reason]}; on_invalid_row is fail"
+                raise BadRowError(msg)
+            row = piece.block.lines[index].rstrip(b"\r")
+            self._rejects.add(reason=reject.reason, detail=detail, source=item.name, line=line, offset=offset, row=row)
+
+    def _check_stopping(self) -> None:
+        if self._hooks.stopping():
+            msg = "a signal asked the run to end"
+            raise StoppedError(msg)
+
+    def _saved_long_ago(self) -> bool:
+        return time.monotonic() - self._saved_at > _STATE_SECONDS
+
+    def _save(self) -> None:
+        """Make rejects durable, then write the state."""
+        self._rejects.secure()
+        self._hooks.save(self._idle | {name: mark.to_builtins() for name, mark in self._marks.items()})
+        self._unsaved_rows = 0
+        self._saved_at = time.monotonic()

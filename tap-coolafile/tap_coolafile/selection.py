@@ -1,0 +1,174 @@
+"""Which of the listed files a run reads, and from where: in goes a listing, out come tasks in its order.
+
+Passes over files by name rule, by another entry of `uris` that matched first, by shard, by `start_date`, and those that
+the bookmark calls done. A changed file is judged by `on_changed_file`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+import msgspec
+
+from tap_coolafile import reading
+from tap_coolafile.bookmarks import Position
+from tap_coolafile.exceptions import BadFileError, SettingError
+from tap_coolafile.sources.base import FileItem  # noqa: TC001 - msgspec reads the annotation of Task
+from tap_coolafile.uris import NAME_RULE, Pattern, allowed
+
+if t.TYPE_CHECKING:
+    import logging
+
+    from tap_coolafile.bookmarks import Bookmark
+    from tap_coolafile.report import Report
+    from tap_coolafile.settings import Settings
+    from tap_coolafile.sources.base import Source
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """This run reads the files whose hash leaves the remainder `index` (from 0) when divided by `count`."""
+
+    count: int
+    index: int
+
+    @classmethod
+    def of(cls, settings: Settings, environment: t.Mapping[str, str]) -> Shard | None:
+        """Find this run's shard: by its settings, or by what Kubernetes or AWS Batch put into the environment.
+
+        Raises:
+            SettingError: an index without a count, none for a count, or one that is too large.
+        """
+        count, index = settings.shard_count, settings.shard_index
+        if count is None:
+            if index is not None:
+                msg = "shard_index is set without shard_count"
+                raise SettingError(msg)
+            return None
+        if index is None:
+            text = environment.get("JOB_COMPLETION_INDEX") or environment.get("AWS_BATCH_JOB_ARRAY_INDEX") or ""
+            if not text.isdecimal():
+                msg = (
+                    "shard_count is set, but neither shard_index nor JOB_COMPLETION_INDEX nor AWS_BATCH_JOB_ARRAY_INDEX"
+                )
+                raise SettingError(msg)
+            index = int(text)
+        if index >= count:
+            msg = f"shard_index {index} is too large: with shard_count {count} the last one is {count - 1}"
+            raise SettingError(msg)
+        return cls(count, index)
+
+    def owns(self, name: str) -> bool:
+        """Tell whether the file of this name is this run's; the same on every machine and Python."""
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index
+
+    def __str__(self) -> str:
+        return f"{self.index} of {self.count}"
+
+
+class Task(msgspec.Struct):
+    """One file to read from `start` on; or, if `trouble` is set, a file that cannot be read and why."""
+
+    item: FileItem
+    start: Position
+    trouble: BadFileError | None = None
+
+
+class Selection:
+    """Chooses among the listed files of one run."""
+
+    def __init__(self, settings: Settings, report: Report, logger: logging.Logger, shard: Shard | None) -> None:
+        self._settings = settings
+        self._report = report
+        self._logger = logger
+        self._shard = shard
+        self.matched = False
+
+    def tasks(self, source: Source, mark: Bookmark, pattern: Pattern, earlier: t.Sequence[Pattern]) -> t.Iterator[Task]:
+        """List one entry of `uris`, from where an interrupted pass stopped, and yield what is to be read."""
+        for item in source.files(mark.reached):
+            self._report.files_listed += 1
+            if not self._obeys_name_rule(item):
+                continue
+            self.matched = True
+            covered = any(_same_place(other, pattern) and other.matches(item.path) for other in earlier)
+            if covered or not self._is_ours(item):
+                continue
+            task = self._judged(source, mark, item)
+            if task is not None:
+                yield task
+
+    def _obeys_name_rule(self, item: FileItem) -> bool:
+        if allowed(item.path, compressed=self._settings.allow_compressed):
+            return True
+        if not self._report.files_refused_by_name:
+            self._logger.info("Passing over %s and any like it: %s", item.name, NAME_RULE)
+        self._report.files_refused_by_name += 1
+        return False
+
+    def _is_ours(self, item: FileItem) -> bool:
+        if self._shard is None or self._shard.owns(item.name):
+            return True
+        self._report.files_other_shard += 1
+        return False
+
+    def _judged(self, source: Source, mark: Bookmark, item: FileItem) -> Task | None:
+        verdict = mark.verdict(item)
+        if verdict == "done":
+            self._report.files_unchanged += 1
+            return None
+        if verdict == "new":
+            if self._settings.start_ms is not None and item.mtime_ms < self._settings.start_ms:
+                self._report.files_before_start_date += 1
+                return None
+            return Task(item, Position(item.path, item.etag))
+        known = mark.known(item)
+        if known.etag == item.etag:
+            return Task(item, known)
+        if known.offset == 0:
+            return Task(item, Position(item.path, item.etag))
+        self._report.files_changed += 1
+        return self._changed(source, mark, item, known)
+
+    def _changed(self, source: Source, mark: Bookmark, item: FileItem, known: Position) -> Task | None:
+        rule = self._settings.on_changed_file
+        if rule == "reload":
+            return Task(item, Position(item.path, item.etag))
+        if rule == "skip":
+            mark.finish(item, known)
+            return None
+        if rule == "fail":
+            msg = f"{item.name} changed after it was read; on_changed_file is fail"
+            raise BadFileError(msg)
+        if _has_only_grown(source, item, known):
+            return Task(item, msgspec.structs.replace(known, etag=item.etag))
+        msg = f"{item.name} changed otherwise than by growing after it was read; on_changed_file: reload reads it anew"
+        return Task(item, known, BadFileError(msg))
+
+
+def patterns_of(texts: t.Iterable[str], parse: t.Callable[[str], Pattern], *, compressed: bool) -> list[Pattern]:
+    """Read `uris`, each name once.
+
+    Raises:
+        SettingError: a literal file breaks the name rule.
+    """
+    patterns = {pattern.name: pattern for pattern in map(parse, texts)}
+    for pattern in patterns.values():
+        if pattern.kind == "file" and not allowed(pattern.path, compressed=compressed):
+            msg = f"{pattern.name} is refused by its name: {NAME_RULE}; check uris"
+            raise SettingError(msg)
+    return list(patterns.values())
+
+
+def _same_place(one: Pattern, other: Pattern) -> bool:
+    # Two http entries are the same file only if their names are, and those were made unique before.
+    return one.scheme == other.scheme and one.place == other.place and one.scheme in {"file", "s3"}
+
+
+def _has_only_grown(source: Source, item: FileItem, known: Position) -> bool:
+    """Compare what was read before with the same bytes now; what follows must begin a new line."""
+    if 0 <= item.size < known.offset:
+        return False
+    first, last = reading.edges(source, item, known.offset)
+    return reading.digest(first, last, known.offset) == known.head and last.endswith(b"\n")

@@ -1,0 +1,37 @@
+"""Which storage serves an entry of `uris`; each is imported only when needed (boto3 alone costs half a second)."""
+
+from __future__ import annotations
+
+import typing as t
+
+from tap_coolafile.sources.base import FileItem, Handle, Source
+
+if t.TYPE_CHECKING:
+    from tap_coolafile.settings import Settings
+    from tap_coolafile.uris import Pattern
+
+__all__ = ["FileItem", "Handle", "Source", "open_source"]
+
+
+def open_source(pattern: Pattern, settings: Settings) -> Source:
+    """Connect to the storage of `pattern`.
+
+    Raises:
+        StorageError: signing in failed.
+        SettingError: no library here reads that scheme.
+    """
+    if pattern.scheme == "file":
+        from tap_coolafile.sources.local import LocalSource  # noqa: PLC0415 - see above
+
+        return LocalSource(pattern)
+    if pattern.scheme == "s3":
+        from tap_coolafile.sources.s3 import S3Source  # noqa: PLC0415 - see above
+
+        return S3Source(pattern, settings)
+    if pattern.scheme in {"http", "https"}:
+        from tap_coolafile.sources.http import HttpSource  # noqa: PLC0415 - see above
+
+        return HttpSource(pattern)
+    from tap_coolafile.sources.other import OtherSource  # noqa: PLC0415 - see above
+
+    return OtherSource(pattern, settings)

@@ -1,0 +1,56 @@
+"""The seam to storages: a `Source` lists files in key order and opens one at a byte offset; it knows no events."""
+
+from __future__ import annotations
+
+import typing as t
+
+import msgspec
+
+
+class FileItem(msgspec.Struct, frozen=True):
+    """One file as its storage lists it.
+
+    `name` is its URI without user info and signatures, for people. `path` is its key or path, by which listings are
+    ordered. `size` is in bytes, -1 where the storage does not say; `mtime_ms` is the storage's stamp in milliseconds.
+    `etag` changes whenever the content does; empty where the storage gives none.
+    """
+
+    name: str
+    path: str
+    size: int
+    mtime_ms: int
+    etag: str
+    archived: bool = False
+
+
+class Handle(t.Protocol):
+    """An open file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, empty at the end of the file."""
+
+    def close(self) -> None:
+        """Let go of connection or descriptor."""
+
+
+class Source(t.Protocol):
+    """One entry of `uris`, on its storage."""
+
+    def files(self, after: str) -> t.Iterator[FileItem]:
+        """List the files whose path comes after `after`, in order of their path (by code points).
+
+        Raises:
+            StorageError: the storage cannot be reached, or denies listing.
+            MissingFileError: the entry names one file and it does not exist.
+        """
+
+    def open(self, item: FileItem, offset: int) -> Handle:
+        """Open `item`, as it was when listed, at byte `offset`.
+
+        Raises:
+            StorageError: the storage cannot be reached, or denies reading.
+            BadFileError: the file changed, vanished or is archived.
+        """
+
+    def now_ms(self) -> int:
+        """Return the storage's clock in milliseconds; its own machine's where it tells none."""

@@ -1,0 +1,133 @@
+"""Local files: a folder is walked in path order; a file is read up to the size it had when it was listed."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+from pathlib import Path
+
+from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
+from tap_coolafile.sources.base import FileItem
+
+if t.TYPE_CHECKING:
+    import io
+
+    from tap_coolafile.sources.base import Handle
+    from tap_coolafile.uris import Pattern
+
+
+class LocalSource:
+    """Files below a folder, or one file."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+
+    def files(self, after: str) -> t.Iterator[FileItem]:
+        """List matching regular files in order; see `Source.files`."""
+        if self._pattern.kind == "file":
+            yield from self._one(after)
+            return
+        root = self._pattern.literal.rpartition("/")[0] + "/"
+        if not Path(root).is_dir():
+            return
+        for path in self._walk(root, after, (os.path.realpath(root),)):
+            if path > after and self._pattern.matches(path) and (item := self._item(path)) is not None:
+                yield item
+
+    def open(self, item: FileItem, offset: int) -> Handle:
+        """Open a file at `offset`; see `Source.open`."""
+        try:
+            handle = Path(item.path).open("rb", buffering=0)  # noqa: SIM115 - the reader closes it
+        except FileNotFoundError:
+            msg = f"{item.name} vanished after it was listed"
+            raise BadFileError(msg) from None
+        except OSError as error:
+            msg = f"{item.name} cannot be read: {error.strerror}; check its permissions"
+            raise StorageError(msg) from None
+        return _Bounded(handle, offset, item)
+
+    def now_ms(self) -> int:
+        """Return this machine's clock, which also stamps local files."""
+        return time.time_ns() // 1_000_000
+
+    def _one(self, after: str) -> t.Iterator[FileItem]:
+        item = self._item(self._pattern.path)
+        if item is None:
+            msg = f"{self._pattern.name} does not exist; uris names it literally, so it must"
+            raise MissingFileError(msg)
+        if item.path > after:
+            yield item
+
+    def _item(self, path: str) -> FileItem | None:
+        try:
+            found = Path(path).stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            msg = f"file://{path} cannot be read: {error.strerror}; check its permissions"
+            raise StorageError(msg) from None
+        etag = f"{found.st_size:x}-{found.st_mtime_ns:x}"
+        return FileItem(f"file://{path}", path, found.st_size, found.st_mtime_ns // 1_000_000, etag)
+
+    def _walk(self, folder: str, after: str, above: tuple[str, ...]) -> t.Iterator[str]:
+        """Yield the paths of regular files in order; a folder sorts as its name with a slash, as keys do."""
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(
+                    entry.name + "/" if entry.is_dir() else entry.name for entry in entries if _wanted(entry)
+                )
+        except OSError as error:
+            msg = f"file://{folder} cannot be listed: {error.strerror}; check its permissions"
+            raise StorageError(msg) from None
+        for name in names:
+            path = folder + name
+            if not name.endswith("/"):
+                yield path
+            elif self._may_hold(path) and (path > after or after.startswith(path)):
+                real = os.path.realpath(path)
+                if real not in above:  # a symbolic link to a folder above would never end
+                    yield from self._walk(path, after, (*above, real))
+
+    def _may_hold(self, folder: str) -> bool:
+        literal = self._pattern.literal
+        if not (folder.startswith(literal) or literal.startswith(folder)):
+            return False
+        flat = self._pattern.kind == "glob" and "**" not in self._pattern.path
+        return not flat or folder.count("/") <= self._pattern.path.count("/")
+
+
+def _wanted(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir() or entry.is_file()
+    except OSError:
+        return False
+
+
+class _Bounded:
+    """Reads up to the listed size, so that what is appended meanwhile belongs to the next run, whole."""
+
+    def __init__(self, handle: io.FileIO, offset: int, item: FileItem) -> None:
+        self._handle = handle
+        self._item = item
+        self._left = item.size - offset
+        handle.seek(offset)
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most `size` bytes.
+
+        Raises:
+            BadFileError: the file became shorter than it was when listed.
+        """
+        if self._left <= 0:
+            return b""
+        data = self._handle.read(min(size, self._left)) or b""
+        if not data:
+            msg = f"{self._item.name} became shorter while it was read; the next run reads it as a changed file"
+            raise BadFileError(msg)
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._handle.close()

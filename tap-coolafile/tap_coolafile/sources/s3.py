@@ -1,0 +1,201 @@
+"""Files in S3, or a server that speaks its protocol, through boto3: listed by pages, read by GetObject from an offset.
+
+Every refusal of the server becomes one sentence that names the bucket, the call that was denied, and the settings to
+check. A role, where one is set, is assumed before any other call.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+import boto3
+import botocore.config
+import botocore.credentials
+import botocore.exceptions
+import botocore.session
+import urllib3
+
+from tap_coolafile.exceptions import BadFileError
+from tap_coolafile.sources.base import FileItem
+from tap_coolafile.sources.s3_refusals import refusal
+
+if t.TYPE_CHECKING:
+    from tap_coolafile.settings import Settings
+    from tap_coolafile.sources.base import Handle
+    from tap_coolafile.uris import Pattern
+
+_ATTEMPTS = 5
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+Failure = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+
+
+class S3Source:
+    """Objects of one bucket that match an entry of `uris`."""
+
+    def __init__(self, pattern: Pattern, settings: Settings) -> None:
+        self._pattern = pattern
+        self._skew_ms = 0
+        self._settings = settings
+        try:
+            self._client = _client(settings)
+        except Failure as error:
+            raise refusal(error, "signing in", pattern.place, settings) from None
+
+    def files(self, after: str) -> t.Iterator[FileItem]:
+        """List matching objects in key order; see `Source.files`."""
+        if self._pattern.kind == "file":
+            yield from self._one(after)
+            return
+        narrowed = {"Bucket": self._pattern.place, "Prefix": self._pattern.literal}
+        if after:
+            narrowed["StartAfter"] = after
+        rest = self._pattern.path[len(self._pattern.literal) :]
+        if self._pattern.kind == "glob" and "/" not in rest and "**" not in rest:
+            narrowed["Delimiter"] = "/"  # the glob looks into no deeper folder, so neither does the listing
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(**narrowed))
+        while (page := self._call("ListBucket", lambda: next(pages, None))) is not None:
+            self._set_clock(page)
+            for found in page.get("Contents", ()):
+                # Some servers ignore StartAfter; folders made by consoles are empty keys that end in a slash.
+                key = found["Key"]
+                if key > after and not key.endswith("/") and self._pattern.matches(key):
+                    yield self._item(key, found["Size"], found)
+
+    def open(self, item: FileItem, offset: int) -> Handle:
+        """Start reading at `offset`; see `Source.open`."""
+        return _Download(self, item, offset)
+
+    def now_ms(self) -> int:
+        """Return the server's clock, as its last answer told it."""
+        return _now_ms() + self._skew_ms
+
+    def connect(self, item: FileItem, offset: int) -> t.Any:
+        """GET the object from `offset` on; return the body, not yet read."""
+        if item.size >= 0 and offset >= item.size:
+            return None
+        wanted = {"Bucket": self._pattern.place, "Key": item.path, "IfMatch": item.etag}
+        if offset:
+            wanted["Range"] = f"bytes={offset}-"
+        return self._call("GetObject", lambda: self._client.get_object(**wanted), item.name)["Body"]
+
+    def _one(self, after: str) -> t.Iterator[FileItem]:
+        found = self._call(
+            "HeadObject",
+            lambda: self._client.head_object(Bucket=self._pattern.place, Key=self._pattern.path),
+            self._pattern.name,
+        )
+        self._set_clock(found)
+        if self._pattern.path > after:
+            yield self._item(self._pattern.path, found["ContentLength"], found)
+
+    def _item(self, key: str, size: int, found: dict[str, t.Any]) -> FileItem:
+        mtime_ms = int(found["LastModified"].timestamp() * 1000)
+        name = f"s3://{self._pattern.place}/{key}"
+        return FileItem(name, key, size, mtime_ms, found["ETag"], found.get("StorageClass") in _ARCHIVES)
+
+    def _call(self, what: str, call: t.Callable[[], t.Any], name: str = "") -> t.Any:
+        try:
+            return call()
+        except Failure as error:
+            raise refusal(error, what, self._pattern.place, self._settings, name) from None
+
+    def _set_clock(self, answer: dict[str, t.Any]) -> None:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if date:
+            self._skew_ms = int(_stamp_ms(date)) - _now_ms()
+
+
+class _Download:
+    """A body being read; a break is mended by asking again, for the same ETag, from the byte it came at."""
+
+    def __init__(self, source: S3Source, item: FileItem, offset: int) -> None:
+        self._source = source
+        self._item = item
+        self._offset = offset
+        self._body = source.connect(item, offset)
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most `size` bytes.
+
+        Raises:
+            StorageError: the server cannot be reached any more.
+            BadFileError: the object changed, or its connection broke again and again.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            if self._body is None:
+                return b""
+            try:
+                data: bytes = self._body.read(size)
+            except (botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError):
+                self.close()
+                time.sleep(min(0.2 * 2**attempt, 5))
+                self._body = self._source.connect(self._item, self._offset)
+            else:
+                self._offset += len(data)
+                return data
+        msg = f"{self._item.name} broke off {_ATTEMPTS} times at byte {self._offset}"
+        raise BadFileError(msg)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._body is not None:
+            self._body.close()
+
+
+def _client(settings: Settings) -> t.Any:
+    session = boto3.session.Session(
+        aws_access_key_id=settings.aws_access_key_id,
+        aws_secret_access_key=settings.aws_secret_access_key,
+        aws_session_token=settings.aws_session_token,
+        profile_name=settings.aws_profile,
+        region_name=settings.aws_region,
+    )
+    if settings.aws_role_arn:
+        session = _as_role(session, settings)
+    config = botocore.config.Config(
+        retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+        connect_timeout=10,
+        read_timeout=60,
+        signature_version=botocore.UNSIGNED if settings.aws_anonymous else None,
+        max_pool_connections=64,
+    )
+    region = session.region_name or "us-east-1"
+    return session.client("s3", endpoint_url=settings.aws_endpoint_url, config=config, region_name=region)
+
+
+def _as_role(session: boto3.session.Session, settings: Settings) -> boto3.session.Session:
+    """Swap the session's credentials for the role's, now and again whenever they are about to expire."""
+    region = session.region_name or "us-east-1"
+    # An S3-compatible server keeps its token service at the same address; AWS's own endpoints do not.
+    own = settings.aws_endpoint_url if ".amazonaws.com" not in (settings.aws_endpoint_url or "") else None
+    sts = session.client("sts", region_name=region, endpoint_url=own)
+    asked = {"RoleArn": settings.aws_role_arn, "RoleSessionName": "tap-coolafile"}
+    if settings.aws_external_id:
+        asked["ExternalId"] = settings.aws_external_id
+
+    def fresh() -> dict[str, str]:
+        given = sts.assume_role(**asked)["Credentials"]
+        return {
+            "access_key": given["AccessKeyId"],
+            "secret_key": given["SecretAccessKey"],
+            "token": given["SessionToken"],
+            "expiry_time": given["Expiration"].isoformat(),
+        }
+
+    credentials = botocore.credentials.RefreshableCredentials.create_from_metadata(
+        metadata=fresh(), refresh_using=fresh, method="sts-assume-role"
+    )
+    inner = botocore.session.get_session()
+    inner._credentials = credentials  # noqa: SLF001 - botocore has no public way to set refreshing credentials
+    return boto3.session.Session(botocore_session=inner, region_name=region)
+
+
+def _stamp_ms(date: str) -> float:
+    import email.utils  # noqa: PLC0415
+
+    return email.utils.parsedate_to_datetime(date).timestamp() * 1000
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

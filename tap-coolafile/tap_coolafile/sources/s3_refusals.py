@@ -1,0 +1,101 @@
+"""Why S3 said no: in goes an exception of botocore, out comes one sentence with bucket, call and settings to check."""
+
+from __future__ import annotations
+
+import typing as t
+
+import botocore.exceptions
+
+from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError, TapError
+
+if t.TYPE_CHECKING:
+    from tap_coolafile.settings import Settings
+
+_DENIED = {
+    "403": "access was denied",
+    "401": "access was denied",
+    "AccessDenied": "access was denied",
+    "AllAccessDisabled": "access was denied",
+    "AccountProblem": "access was denied",
+    "InvalidAccessKeyId": "the access key is not known",
+    "InvalidClientTokenId": "the access key is not known",
+    "UnrecognizedClientException": "the access key is not known",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+    "AuthorizationHeaderMalformed": "the signature is for another region",
+    "ExpiredToken": "the session token has expired",
+    "ExpiredTokenException": "the session token has expired",
+    "TokenRefreshRequired": "the session token has expired",
+    "InvalidToken": "the session token is not valid",
+    "RequestTimeTooSkewed": "this machine's clock differs too much from the server's; set the clock",
+    "RequestExpired": "this machine's clock differs too much from the server's; set the clock",
+}
+_ELSEWHERE = {
+    "NoSuchBucket": "the bucket does not exist; check uris and aws_endpoint_url",
+    "PermanentRedirect": "the bucket is in another region; check aws_region",
+    "301": "the bucket is in another region; check aws_region",
+    "IllegalLocationConstraintException": "the bucket is in another region; check aws_region",
+    "SlowDown": "the server asks for fewer requests, also after waiting; run again later",
+    "Throttling": "the server asks for fewer requests, also after waiting; run again later",
+    "503": "the server is not available, also after waiting; run again later",
+}
+_GONE = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+def refusal(error: Exception, call: str, bucket: str, settings: Settings, name: str = "") -> TapError:
+    """Turn an exception of botocore into one of ours.
+
+    Args:
+        error: what botocore raised.
+        call: the S3 permission or call that failed, such as `GetObject`.
+        bucket: the bucket's name.
+        settings: what the run was given; only which settings are set is told, never a value.
+        name: the object's URI, where the call was about one.
+    """
+    place = name or f"s3://{bucket}"
+    if isinstance(error, botocore.exceptions.ClientError):
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        return _from_code(code, call, place, bucket, settings)
+    if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
+        msg = f"bucket {bucket}: {call} was denied, as no credentials were found; {_advice(settings)}"
+    elif isinstance(error, botocore.exceptions.ProfileNotFound):
+        msg = f"bucket {bucket}: the AWS profile was not found; check aws_profile"
+    elif isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError):
+        msg = f"bucket {bucket}: the server cannot be reached for {call}; check aws_endpoint_url and aws_region"
+    elif isinstance(error, botocore.exceptions.ParamValidationError):
+        msg = f"bucket {bucket}: {call} refuses the name of the bucket or object; check uris"
+    else:
+        msg = f"bucket {bucket}: {call} failed ({type(error).__name__}); {_advice(settings)}"
+    return StorageError(msg)
+
+
+def _from_code(  # noqa: PLR0911 - one return per kind of answer
+    code: str, call: str, place: str, bucket: str, settings: Settings
+) -> TapError:
+    if code in _GONE:
+        if call == "HeadObject":
+            return MissingFileError(f"{place} does not exist; uris names it literally, so it must")
+        return BadFileError(f"{place} vanished after it was listed")
+    if code in {"PreconditionFailed", "412"}:
+        return BadFileError(f"{place} changed while it was read; the next run reads it as a changed file")
+    if code in {"InvalidRange", "416"}:
+        return BadFileError(f"{place} is shorter than the byte it was read up to")
+    if code == "InvalidObjectState":
+        return BadFileError(f"{place} is archived; restore it in S3 before it can be read")
+    if code in _ELSEWHERE:
+        return StorageError(f"bucket {bucket}: {call} failed ({code}): {_ELSEWHERE[code]}")
+    reason = _DENIED.get(code, "the server refused")
+    about = f" of {place}" if place != f"s3://{bucket}" else ""
+    return StorageError(f"bucket {bucket}: {call}{about} was denied ({code}): {reason}; {_advice(settings)}")
+
+
+def _advice(settings: Settings) -> str:
+    """Name the settings that decide who asks, as the run has them."""
+    if settings.aws_anonymous:
+        return "aws_anonymous is true, so the object must be public; else unset it and give keys or a profile"
+    if settings.aws_role_arn:
+        return "check aws_role_arn, aws_external_id and the rights of the role"
+    if settings.aws_profile:
+        return "check aws_profile and the rights of its user"
+    if settings.aws_access_key_id:
+        return "check aws_access_key_id, aws_secret_access_key, aws_session_token and the rights of their user"
+    return "set aws_access_key_id and aws_secret_access_key, aws_profile, or aws_anonymous for a public bucket"

@@ -1,0 +1,219 @@
+"""The one Singer stream: in go files, out go SCHEMA, RECORD and STATE messages.
+
+Records leave as bytes, around the SDK's per-record machinery, unless the user configured something that only this
+machinery does (stream maps, flattening, deselected properties, versions, a limit on records); then each record is
+handed to the SDK as a dictionary. Both ways share the rules, the schema, the bookmarks, the rejects and the report.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from singer_sdk.helpers._catalog import get_selected_schema
+from singer_sdk.singerlib.encoding.simple import StateMessage
+from singer_sdk.singerlib.json import deserialize_json
+from singer_sdk.streams import Stream
+from typing_extensions import override
+
+from tap_coolafile import bookmarks
+from tap_coolafile.account import Account
+from tap_coolafile.exceptions import TapError
+from tap_coolafile.metadata import with_metadata
+from tap_coolafile.rows import Judge
+from tap_coolafile.run import Emission, Run
+from tap_coolafile.sampling import rules, sample
+from tap_coolafile.schema import StreamSchema
+from tap_coolafile.selection import Selection
+
+if t.TYPE_CHECKING:
+    from singer_sdk.helpers import types
+    from singer_sdk.helpers._batch import BatchConfig
+    from singer_sdk.singerlib import Catalog
+
+    from tap_coolafile.tap import TapCoolaFile
+
+
+class EventStream(Stream):
+    """The events of all files, in the order of `uris` and of their listings."""
+
+    def __init__(self, tap: TapCoolaFile) -> None:
+        """Prepare the stream; nothing is read yet."""
+        self.settings = tap.settings
+        super().__init__(tap, name=self.settings.stream_name)
+        self._cooltap = tap
+        self._properties = StreamSchema(
+            property_types=self.settings.property_types, metadata_columns=self.settings.add_metadata_columns
+        )
+        self._sampled = False
+        self._schema_awaited = False
+        self._account: Account | None = None
+        # What was read is not read again, unless a catalog says FULL_TABLE.
+        self.forced_replication_method = "INCREMENTAL"
+
+    # The schema
+
+    @property
+    @override
+    def schema(self) -> dict[str, t.Any]:
+        """The properties known so far: sampled from the newest files, unless a catalog or a run came first."""
+        if not self._sampled:
+            self._sampled = True
+            sample(self.settings, self._cooltap.patterns, self._properties.learn, self._cooltap.stop.is_set)
+            self._properties.unannounced = False
+        return self._properties.to_dict()
+
+    def await_rows(self) -> None:
+        """Do without sampling: the first SCHEMA is written when the first rows have told what it must hold."""
+        if not self._sampled:
+            self._sampled = self._schema_awaited = True
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        super().apply_catalog(catalog)
+        if (entry := catalog.get_stream(self.name)) is not None:
+            self._sampled = True
+            self._properties.adopt(entry.schema.to_dict())
+            self._input_schema = None  # the schema that widens while reading is the one in effect
+
+    def announce_schema(self) -> None:
+        """Write a SCHEMA if properties or types were learned since the last one; see `run.Hooks`."""
+        if not (self._properties.unannounced or self._schema_awaited):
+            return
+        self._properties.unannounced = self._schema_awaited = False
+        selected = get_selected_schema(self.name, self.schema, self.mask)
+        self._tap.mapper.register_raw_stream_schema(self.name, selected, self.primary_keys)
+        self._stream_maps = None
+        self._write_schema_message()
+
+    @override
+    def _write_schema_message(self) -> None:
+        if not self._schema_awaited:
+            super()._write_schema_message()
+
+    # The run
+
+    @override
+    def _sync_records(
+        self, context: types.Context | None = None, *, write_messages: bool = True
+    ) -> t.Generator[dict[str, t.Any], t.Any, t.Any]:
+        try:
+            if write_messages and self._is_plain():
+                self._sync_bytes()
+            else:
+                yield from super()._sync_records(context, write_messages=write_messages)
+        except (TapError, BrokenPipeError) as failure:
+            if not self._cooltap.explains_failures:
+                raise
+            self._cooltap.failure = failure
+
+    def _is_plain(self) -> bool:
+        """Tell whether nothing is configured that the SDK's own way of writing records is needed for."""
+        return (
+            not self.config.get("stream_maps")
+            and not self.config.get("flattening_enabled")
+            and not self._deselected()
+            and self.ABORT_AT_RECORD_COUNT is None
+            and self._stream_version is None
+        )
+
+    def _deselected(self) -> bool:
+        return not all(selected for breadcrumb, selected in self.mask.items() if breadcrumb)
+
+    def _sync_bytes(self) -> None:
+        writer = self._cooltap.writer
+        with self.get_record_counter() as counter, self.get_sync_timer():
+            for emission in self._emissions():
+                records = [record for record in emission.records if record is not None]
+                writer.write_records(self.name, records)
+                self._counted.report.rows_sent += len(records)
+                counter.increment(len(records))
+        self._write_state_message()
+
+    @override
+    def get_records(self, context: types.Context | None) -> t.Iterable[types.Record]:
+        """Read everything new, as dictionaries whose numbers keep their digits (`Decimal`)."""
+        for emission in self._emissions():
+            for text in emission.records:
+                if text is None:
+                    continue
+                record = deserialize_json(text.decode())
+                for name in self._counted.withheld & record.keys():
+                    del record[name]
+                    self._counted.report.values_withheld += 1
+                yield record
+
+    def _emissions(self) -> t.Iterator[Emission]:
+        """Read everything new; the account of it is closed at the end, however it ends."""
+        known = frozenset(self._properties.names) if self._deselected() else None
+        self._account = account = Account(self.settings, self._properties, known=known, logger=self.logger)
+        judge = Judge(rules(self.settings), account.learn)
+        selection = Selection(self.settings, account.report, self.logger, self._cooltap.shard)
+        run = Run(
+            self.settings,
+            judge=judge,
+            selection=selection,
+            rejects=account.rejects,
+            report=account.report,
+            hooks=self,
+            logger=self.logger,
+        )
+        places = bookmarks.load(self.stream_state, str(self._cooltap.shard or ""))
+        if self.replication_method == "FULL_TABLE":
+            places = {}
+        with account.closing(judge):
+            for emission in run.emissions(self._cooltap.patterns, places):
+                if self.settings.add_metadata_columns:
+                    emission.records = with_metadata(emission.records, emission.item, emission.line)
+                yield emission
+
+    @property
+    def _counted(self) -> Account:
+        if self._account is None:  # pragma: no cover - every reader of it runs inside _emissions
+            msg = "no run"
+            raise RuntimeError(msg)
+        return self._account
+
+    def save(self, places: dict[str, t.Any]) -> None:
+        """Put the bookmarks into the state and write it; see `run.Hooks`."""
+        self.stream_state["version"] = bookmarks.VERSION
+        if self._cooltap.shard is not None:
+            self.stream_state["shard"] = str(self._cooltap.shard)
+        self.stream_state["places"] = places
+        self._write_state_message()
+
+    def stopping(self) -> bool:
+        """Tell whether a signal came; see `run.Hooks`."""
+        return self._cooltap.stop.is_set()
+
+    # What the SDK does per record or for its own kind of state
+
+    @override
+    def _write_state_message(self) -> None:
+        if self._account is not None:
+            self._account.rejects.secure()
+        self.state_manager.is_flushed = True
+        self._tap.write_message(StateMessage(value=self.tap_state))
+
+    @override
+    def _write_record_message(self, record: types.Record) -> None:
+        written = False
+        for message in self._generate_record_messages(record):
+            self._tap.write_message(message)
+            written = True
+        if written:
+            self._counted.report.rows_sent += 1
+        else:
+            self._counted.report.rows_filtered += 1
+
+    @override
+    def _write_starting_replication_value(self, context: types.Context | None) -> None:
+        """Nothing: the SDK would put a null for a replication key that this stream does not have."""
+
+    @override
+    def _increment_stream_state(self, latest_record: types.Record, *, context: types.Context | None = None) -> None:
+        """Nothing: bookmarks move by files and offsets, not by values of records."""
+
+    @override
+    def get_batch_config(self, config: t.Mapping[str, t.Any]) -> BatchConfig | None:
+        """Return None: this version writes records, not batch files."""
+        return None

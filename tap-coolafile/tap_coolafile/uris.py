@@ -1,0 +1,157 @@
+"""URIs as a user writes them: in goes one text, out comes what it names (a file, a prefix, a glob) and what fits it.
+
+A `Pattern` knows its scheme, the place (bucket or host), the literal beginning that narrows a listing, and a matcher.
+Its `name` never holds user info or a signature, so it can stand in state, logs and rejects, and a re-signed URL keeps
+its identity. Also here: the name rule of CoolaData's S3 page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import typing as t
+import urllib.parse
+from pathlib import Path
+
+import msgspec
+
+from tap_coolafile.exceptions import SettingError
+
+NAME_RULE = "a file's name must end in .json and not contain csv"
+"""Seed page of CoolaData: "The file postfix must be .json and not includes csv in the file name." """
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SIGNATURE = re.compile(
+    r"^(x-amz-|x-goog-|x-oss-|awsaccesskeyid$|googleaccessid$|signature$|expires$|key-pair-id$|policy$|"
+    r"sig$|s[vretps]$|srt?$|sip$|spr$|ske$|sks$|skt$|skv$|skoid$|sktid$|saoid$|suoid$|scid$|"
+    r"token$|access_token$|auth$|hdnts$|security-token$|st$)",
+    re.IGNORECASE,
+)
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """What one entry of `uris` names.
+
+    `kind` is `file`, `prefix` or `glob`. `place` is the bucket, or empty for local files. `path` is the key or path,
+    decoded, of a file or prefix, or the glob itself. `literal` is what every match begins with. `uri` is the text as
+    given, which may hold secrets and goes to the storage alone.
+    """
+
+    scheme: str
+    kind: str
+    place: str
+    path: str
+    literal: str
+    name: str
+    uri: str
+
+    def matches(self, path: str) -> bool:
+        """Tell whether a key or path in the same place belongs to this entry."""
+        if self.kind == "file":
+            return path == self.path
+        if self.kind == "prefix":
+            return path.startswith(self.path)
+        return _matcher(self.path).fullmatch(path) is not None
+
+
+def parse(uri: str) -> Pattern:
+    """Read one entry of `uris`; relative local paths become absolute.
+
+    Raises:
+        SettingError: a glob or prefix where only one file can be named (http and schemes without listing).
+    """
+    found = _SCHEME.match(uri)
+    scheme = found.group(1).lower() if found else "file"
+    if scheme == "file":
+        return _local(uri)
+    if scheme == "s3":
+        place, _, path = uri[len("s3://") :].partition("/")
+        return _listed("s3", place, path, uri)
+    return _single(scheme, uri)
+
+
+def allowed(path: str, *, compressed: bool = False) -> bool:
+    """Tell whether the base name of a decoded path obeys the name rule (`.json.gz` too if `compressed`)."""
+    base = path.rsplit("/", 1)[-1].lower()
+    endings = (".json", ".json.gz") if compressed else (".json",)
+    return base.endswith(endings) and "csv" not in base
+
+
+def redacted(text: str) -> str:
+    """Cut user info and query strings out of every URL in `text`, for messages that other libraries wrote."""
+    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@'\"]*@", r"\1", text)
+    return re.sub(r"\?[^\s'\")]*=[^\s'\")]*", "?…", text)
+
+
+def _local(uri: str) -> Pattern:
+    text = uri
+    if uri[:7].lower() == "file://":
+        rest = uri[7:]
+        host, slash, path = rest.partition("/")
+        if host not in {"", "localhost"}:
+            msg = f"uris: {uri!r} names another host; local files are file:///path"
+            raise SettingError(msg)
+        text = urllib.parse.unquote(slash + path)
+    text = str(Path(text).expanduser()) + ("/" if text.endswith("/") else "")
+    absolute = os.path.abspath(text) + ("/" if text.endswith("/") or Path(text).is_dir() else "")  # noqa: PTH100 - keeps symlinks
+    absolute = "/" if absolute == "//" else absolute
+    return _listed("file", "", absolute, uri)
+
+
+def _listed(scheme: str, place: str, path: str, uri: str) -> Pattern:
+    glob = re.search(r"[*?[]", path)
+    name = f"{scheme}://{place}{'/' if scheme != 'file' else ''}{path}"
+    if glob is not None and not (scheme == "file" and Path(path).exists()):
+        return Pattern(scheme, "glob", place, path, path[: glob.start()], name, uri)
+    kind = "prefix" if not path or path.endswith("/") else "file"
+    return Pattern(scheme, kind, place, path, path, name, uri)
+
+
+def _single(scheme: str, uri: str) -> Pattern:
+    parts = urllib.parse.urlsplit(uri)
+    path = urllib.parse.unquote(parts.path)
+    if "*" in path or path.endswith("/") or not path:
+        msg = f"uris: {scheme} cannot be listed, so a URI of it names one file, not a prefix or glob"
+        raise SettingError(msg)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    place = host + (f":{parts.port}" if parts.port else "")
+    kept = [pair for pair in parts.query.split("&") if pair and not _SIGNATURE.match(pair.split("=", 1)[0])]
+    # What else the query holds tells files apart, and may be a secret of a kind unknown here: it is named by its hash.
+    digest = hashlib.sha256("&".join(kept).encode()).hexdigest()[:12]
+    name = f"{scheme}://{place}{parts.path}" + (f"?{digest}" if kept else "")
+    return Pattern(scheme, "file", place, path, path, name, uri)
+
+
+_MATCHERS: dict[str, re.Pattern[str]] = {}
+
+
+def _matcher(glob: str) -> re.Pattern[str]:
+    if glob not in _MATCHERS:
+        _MATCHERS[glob] = re.compile("".join(_translated(glob)), re.DOTALL)
+    return _MATCHERS[glob]
+
+
+def _translated(glob: str) -> t.Iterator[str]:
+    """Translate a glob to a regular expression: `*` and `?` stop at `/`, `**/` is any number of folders."""
+    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", glob, re.DOTALL):
+        if token == "**/":  # noqa: S105 - a piece of a glob
+            yield "(?:.*/)?"
+        elif token == "**":  # noqa: S105 - a piece of a glob
+            yield ".*"
+        elif token == "*":  # noqa: S105 - a piece of a glob
+            yield "[^/]*"
+        elif token == "?":  # noqa: S105 - a piece of a glob
+            yield "[^/]"
+        elif token.startswith("[") and len(token) > 1:
+            yield _character_class(token)
+        else:
+            yield re.escape(token)
+
+
+def _character_class(token: str) -> str:
+    body = token[1:-1]
+    negated = body.startswith("!")
+    body = body.removeprefix("!").replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]").replace("^", "\\^")
+    return f"(?!/)[{'^' if negated else ''}{body}]"
