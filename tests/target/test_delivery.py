@@ -23,7 +23,9 @@ UNREADABLE = Outcome(Kind.UNREADABLE, "no JSON", 200)
 class Run:
     """A delivery with what it settled."""
 
-    def __init__(self, send: Send, *, concurrency: int = 4, retry_seconds: float = 60, unreadable: str = "retry") -> None:
+    def __init__(
+        self, send: Send, *, concurrency: int = 4, retry_seconds: float = 60, unreadable: str = "retry"
+    ) -> None:
         self.settled: list[Settlement[int]] = []
         policy = Policy(concurrency, retry_seconds, unreadable)
         self.delivery: Delivery[int] = Delivery(send, policy, on_settled=self.settled.append, idle=lambda: None)

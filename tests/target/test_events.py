@@ -45,7 +45,10 @@ def sent(**properties: t.Any) -> dict[str, t.Any]:
 
 
 def test_a_record_of_our_tap_keeps_its_bytes_but_for_the_name_of_its_time() -> None:
-    raw = b'{ "event_name":"login","user_id":"u", "n":1E5,"m":-0.0,"big":1234567890123456789,"s":"\\u00e9\\/","event_time_ts":1350273990000}'
+    raw = (
+        b'{ "event_name":"login","user_id":"u", "n":1E5,"m":-0.0,"big":1234567890123456789,'
+        b'"s":"\\u00e9\\/","event_time_ts":1350273990000}'
+    )
     expected = raw.replace(b"event_time_ts", b"event_timestamp_epoch")
     assert Maker().make(raw) == expected
 
@@ -59,7 +62,9 @@ def test_nulls_are_left_out_and_empty_texts_are_not() -> None:
     assert Maker().event(ours(a=None, b="")) == sent(b="")
 
 
-@pytest.mark.parametrize(("form", "yes", "no"), [("string", "true", "false"), ("integer", 1, 0), ("native", True, False)])
+@pytest.mark.parametrize(
+    ("form", "yes", "no"), [("string", "true", "false"), ("integer", 1, 0), ("native", True, False)]
+)
 def test_booleans_take_the_form_of_the_setting(form: str, yes: object, no: object) -> None:
     assert Maker({"boolean_format": form}).event(ours(a=True, b=False)) == sent(a=yes, b=no)
 
@@ -190,8 +195,16 @@ def test_events_outside_the_default_window_are_counted() -> None:
     assert maker.facts.outside_window == 1
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
+)
 
 
 @given(st.dictionaries(st.text(max_size=8), VALUES, max_size=8))
@@ -218,7 +231,12 @@ def _leaves(value: t.Any) -> list[t.Any]:
     return [json.dumps(value)] if isinstance(value, list) else [value]
 
 
-@given(st.dictionaries(st.text(st.characters(codec="ascii", categories=["L"]), min_size=1), st.text() | st.integers(-(2**63), 2**63 - 1)))
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="ascii", categories=["L"]), min_size=1),
+        st.text() | st.integers(-(2**63), 2**63 - 1),
+    )
+)
 def test_both_ways_to_write_an_event_say_the_same(properties: dict[str, t.Any]) -> None:
     """A null, which is left out, forces the way that rebuilds the event."""
     record = properties | {"event_name": "e", "user_id": "u", "event_time_ts": SEED}

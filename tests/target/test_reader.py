@@ -96,7 +96,7 @@ def test_a_line_that_is_no_message_is_refused_by_number_and_never_quoted(line: s
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", '"\\ud800"'])
 def test_a_record_with_what_json_forbids_is_the_record_that_is_bad(value: str) -> None:
-    heard = read('{"type": "RECORD", "stream": "s", "record": {"a": %s}}\n' % value, record("s", a=1))
+    heard = read(f'{{"type": "RECORD", "stream": "s", "record": {{"a": {value}}}}}\n', record("s", a=1))
     assert heard.messages == [("unreadable", "s"), ("record", "s", b'{"a": 1}')]
 
 

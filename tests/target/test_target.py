@@ -1,0 +1,370 @@
+"""The command `target-cooladata`, run as a process, sending to a real sandbox over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+import typing as t
+
+import pytest
+
+from target_cooladata.report import MELTANO_TEST_STREAM
+from tests.commands import BIN, run, write_config
+from tests.singer import APP_KEY, event, record, schema, state
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox_server import SandboxServer
+    from tests.target.conftest import RunTarget
+
+
+def rejects(tmp_path: Path) -> list[t.Any]:
+    return [
+        json.loads(line)
+        for path in sorted((tmp_path / "rejects").rglob("*.json"))
+        for line in path.read_text().splitlines()
+    ]
+
+
+def test_every_event_arrives_and_the_last_state_comes_out(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    done = run_target(state(), schema(), *map(event, range(1000)), state(a=1), state(a=2))
+    assert done.code == 0
+    assert done.states[-1] == {"a": 2}
+    summary = sandbox.summary()
+    assert (summary["valid"], summary["distinct"], summary["calls"]) == (1000, 1000, 4)
+    assert [stored["user_id"] for stored in sandbox.events()][:300] == [f"u{number}" for number in range(300)]
+    report = done.report
+    assert report["records_read"] == report["events_delivered"] == 1000
+    assert report["equation_closes"]
+
+
+def test_a_good_run_speaks_neither_of_errors_nor_of_exceptions(run_target: RunTarget) -> None:
+    done = run_target(schema(), event(1), state(a=1))
+    assert "error" not in done.stderr.lower()
+    assert "exception" not in done.stderr.lower()
+
+
+def test_a_state_keeps_its_bytes(run_target: RunTarget) -> None:
+    done = run_target('{"type":"STATE","value":{"f": 1.10, "big": 12345678901234567890}}\n')
+    assert done.stdout == '{"f": 1.10, "big": 12345678901234567890}\n'
+
+
+def test_an_orders_stream_loads_through_its_mapping(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    mapping = [
+        {
+            "stream": "orders",
+            "event_name": "order",
+            "user_id_property": "customer_id",
+            "event_time_property": "created_at",
+        }
+    ]
+    created = "2012-10-15T04:06:30+00:00"
+    done = run_target(
+        schema("orders", ["id"]),
+        record("orders", id=1, customer_id=42, created_at=created, total=9.5, paid=True, note=None),
+        streams=mapping,
+    )
+    assert done.code == 0
+    assert sandbox.events("valid") == [
+        {
+            "event_name": "order", "user_id": "42", "event_timestamp_epoch": 1350273990000, "id": 1, "total": 9.5,
+            "paid": "true",
+        }
+    ]  # fmt: skip
+
+
+def test_streams_may_be_mixed_and_a_schema_may_change(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    lines = [schema("a"), schema("b"), *(event(n).replace('"events"', f'"{"ab"[n % 2]}"') for n in range(10))]
+    done = run_target(*lines, schema("a", x={"type": "string"}), event(99).replace('"events"', '"a"'))
+    assert done.code == 0
+    assert sandbox.summary()["valid"] == 11
+    assert done.report["streams"]["a"]["events_delivered"] == 6
+
+
+def test_a_refused_record_is_kept_and_the_others_go_on(
+    run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    done = run_target(schema(), event(1), record(event_name="x", n=1), event(2), state(a=1))
+    assert done.code == 0
+    assert sandbox.summary()["valid"] == 2
+    (reject,) = rejects(tmp_path)
+    assert (reject["reason"], reject["stream"], reject["status"]) == ("missing_user_id", "events", None)
+    assert reject["record"] == {"event_name": "x", "n": 1}
+    assert done.states == [{"a": 1}]
+    assert done.report["events_rejected"] == 1
+    assert done.report["equation_closes"]
+
+
+def test_on_reject_fail_stops_there_with_the_record_kept(run_target: RunTarget, tmp_path: Path) -> None:
+    done = run_target(schema(), record(n=1), event(2), state(a=1), on_reject="fail")
+    assert done.code == 1
+    assert "`on_reject` is `fail`" in done.complaints[0]
+    assert len(rejects(tmp_path)) == 1
+    assert done.states == []
+    assert done.report["equation_closes"]
+
+
+def test_a_stream_of_which_nothing_was_delivered_fails_the_run(run_target: RunTarget) -> None:
+    done = run_target(schema("orders"), record("orders", n=1), state(a=1))
+    assert done.code == 1
+    assert "stream 'orders'" in done.complaints[0]
+    assert "`streams` can say" in done.complaints[0]
+    assert done.states == [{"a": 1}]
+
+
+def test_more_rejects_than_allowed_fail_the_run(run_target: RunTarget) -> None:
+    bad = [record(n=number) for number in range(100)]
+    good = [event(number) for number in range(100)]
+    done = run_target(schema(), *good, *bad)
+    assert done.code == 1
+    assert "100 of 200 records were refused" in done.complaints[0]
+    assert run_target(schema(), *good, *bad, max_reject_percent=50).code == 0
+    assert run_target(schema(), *good, *bad[1:]).code == 0
+
+
+def test_failing_calls_are_tried_again_and_state_is_never_ahead(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    sandbox.set_faults(
+        {"kind": "status", "status": 503, "times": 3, "retry_after": "0"}, {"kind": "reset_after_store", "times": 1}
+    )
+    lines = [line for n in range(1, 1501) for line in ([event(n), state(n=n)] if n % 100 == 0 else [event(n)])]
+    done = run_target(schema(), *lines)
+    assert done.code == 0
+    assert done.states[-1] == {"n": 1500}
+    summary = sandbox.summary()
+    assert summary["distinct"] == 1500
+    assert 0 < summary["events"] - summary["distinct"] <= done.report["events_in_doubt"] == 300
+    assert done.report["retries"] == 4
+
+
+def test_state_before_a_failure_comes_out_and_none_after_it(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    sandbox.set_faults({"kind": "status", "status": 403, "every": 3, "times": None})
+    lines = [line for n in range(1, 1501) for line in ([event(n), state(n=n)] if n % 300 == 0 else [event(n)])]
+    done = run_target(schema(), *lines, max_concurrency=1)
+    assert done.code == 1
+    assert sandbox.summary()["events"] == 600
+    assert done.states[-1] == {"n": 600}
+    assert done.report["events_undelivered"] > 0
+    assert done.report["equation_closes"]
+
+
+def test_a_wrong_key_ends_the_run_at_once_and_is_shown_nowhere(
+    tmp_path: Path, start_sandbox: t.Callable[..., SandboxServer]
+) -> None:
+    sandbox = start_sandbox("--app-key", "another")
+    config = write_config(
+        tmp_path,
+        endpoint_url=sandbox.url,
+        app_key=APP_KEY,
+        rejects_path=str(tmp_path),
+        report_path=str(tmp_path / "r.json"),
+    )
+    before = time.monotonic()
+    done = run(
+        "target-cooladata", "--config", config, stdin=schema() + event(1) + state(a=1),
+        env={"TARGET_COOLADATA_LOGLEVEL": "DEBUG", "LOGLEVEL": "DEBUG"},
+    )  # fmt: skip
+    assert time.monotonic() - before < 5
+    assert done.code == 1
+    assert len(done.complaints) == 1
+    assert "check `app_key`" in done.complaints[0]
+    assert done.states == []
+    assert "DEBUG" in done.stderr
+    assert APP_KEY not in done.stderr + done.stdout + (tmp_path / "r.json").read_text()
+
+
+def test_retries_end_after_their_time_with_one_line(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    sandbox.set_faults({"kind": "status", "status": 503, "times": None})
+    done = run_target(schema(), event(1), state(a=1), max_retry_seconds=1)
+    assert done.code == 1
+    assert len(done.complaints) == 1
+    assert "HTTP 503" in done.complaints[0]
+    assert "`max_retry_seconds` is 1" in done.complaints[0]
+    assert done.states == []
+
+
+def test_an_unreadable_first_answer_ends_the_run(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    sandbox.set_faults({"kind": "html", "times": None})
+    done = run_target(schema(), event(1), state(a=1))
+    assert done.code == 1
+    assert "unreadable_200" in done.complaints[0]
+    assert done.states == []
+
+
+def test_events_that_the_api_refuses_are_found_and_kept(
+    run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    poison = [f"u{number}" for number in (3, 77, 78, 150, 151, 222, 299)]
+    sandbox.set_faults({"kind": "status", "status": 400, "times": None, "when": {"property": "user_id", "in": poison}})
+    done = run_target(schema(), *map(event, range(300)), state(a=1))
+    assert done.code == 0
+    assert sandbox.summary()["valid"] == 293
+    kept = rejects(tmp_path)
+    assert sorted(reject["record"]["user_id"] for reject in kept) == sorted(poison)
+    assert {(reject["reason"], reject["status"]) for reject in kept} == {("refused", 400)}
+    assert done.report["calls"] <= 7 * 18
+    assert done.states == [{"a": 1}]
+
+
+@pytest.mark.parametrize("encoding", ["raw", "data"])
+@pytest.mark.parametrize("version", ["v3", "v2", "v1"])
+def test_every_character_arrives_in_every_encoding(
+    run_target: RunTarget, sandbox: SandboxServer, encoding: str, version: str
+) -> None:
+    text = 'plus + percent %41 amp & equal = quote " backslash \\ slash / é ü 東京 🎈 tab \t end'
+    done = run_target(schema(), event(1, note=text), payload_encoding=encoding, api_version=version)
+    assert done.code == 0
+    assert sandbox.events("valid")[0]["note"] == text
+
+
+def test_stream_maps_and_flattening_are_honoured(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    done = run_target(
+        schema(event_name={"type": "string"}, user_id={"type": "string"}, event_time_ts={"type": "integer"},
+               hidden={"type": "string"}, a={"type": "object", "properties": {"b": {"type": "number"}}}),
+        event(1, hidden="x", a={"b": 1.25}),
+        event(2, hidden="x", a={"b": 2}),
+        event(3, event_name="drop me"),
+        stream_maps={"events": {"hidden": None, "user_id": "user_id.upper()", "__filter__": "event_name == 'login'"}},
+        flattening_enabled=True,
+        flattening_max_depth=2,
+    )  # fmt: skip
+    assert done.code == 0
+    assert [{"u": e["user_id"], "b": e["a__b"], "s": e.get("hidden")} for e in sandbox.events()] == [
+        {"u": "U1", "b": 1.25, "s": None},
+        {"u": "U2", "b": 2, "s": None},
+    ]
+    assert done.report["records_filtered"] == 1
+    assert done.report["equation_closes"]
+
+
+def test_records_before_their_schema_and_lines_that_are_no_messages_end_the_run(run_target: RunTarget) -> None:
+    for lines, words in (
+        ([record("a", n=1)], "came before its SCHEMA"),
+        ([schema(), event(1), "secret words\n"], "line 3 of the input"),
+        ([schema("a", ["id"]), record("a", n=1)], "lacks its key id"),
+        ([schema("a").replace('"properties"', '"other"')], "has no `properties`"),
+    ):
+        done = run_target(*lines)
+        assert done.code == 1
+        assert words in done.complaints[0]
+        assert "secret words" not in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.report["equation_closes"]
+
+
+def test_meltanos_test_stream_is_taken_and_not_sent(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    done = run_target(schema(MELTANO_TEST_STREAM), record(MELTANO_TEST_STREAM, id=1), state(a=1))
+    assert done.code == 0
+    assert sandbox.summary()["calls"] == 0
+    assert done.report["records_filtered"] == 1
+
+
+def test_the_report_is_written_where_asked(run_target: RunTarget, tmp_path: Path) -> None:
+    done = run_target(schema(), event(1), report_path=str(tmp_path / "deep" / "report.json"))
+    assert json.loads((tmp_path / "deep" / "report.json").read_text()) == done.report
+
+
+class Process:
+    """The target as a process that is written to bit by bit."""
+
+    def __init__(self, config: Path) -> None:
+        self.process = subprocess.Popen(
+            [str(BIN / "target-cooladata"), "--config", str(config)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+
+    def write(self, *lines: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("".join(lines))
+        self.process.stdin.flush()
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def process(sandbox: SandboxServer, tmp_path: Path) -> t.Iterator[Process]:
+    config = write_config(
+        tmp_path,
+        endpoint_url=sandbox.url,
+        app_key=APP_KEY,
+        rejects_path=str(tmp_path / "rejects"),
+        max_batch_age_seconds=1,
+    )
+    running = Process(config)
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+        running.process.wait()
+    for pipe in (running.process.stdin, running.process.stdout, running.process.stderr):
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
+
+
+def test_a_batch_that_is_not_full_leaves_while_the_input_is_silent(process: Process, sandbox: SandboxServer) -> None:
+    process.write(schema(), event(1), state(a=1))
+    assert json.loads(process.line()) == {"a": 1}
+    assert sandbox.summary()["valid"] == 1
+    assert process.end()[0] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_in_order_with_state_where_it_is_true(
+    process: Process, sandbox: SandboxServer, number: signal.Signals, code: int
+) -> None:
+    process.write(schema(), event(1), state(a=1))
+    assert json.loads(process.line()) == {"a": 1}
+    sandbox.set_faults({"kind": "status", "status": 503, "times": None})
+    process.write(event(2), state(a=2))
+    process.process.send_signal(number)
+    process.process.send_signal(number)  # Meltano sends two, a moment apart
+    before = time.monotonic()
+    found, out, err = process.end()
+    assert time.monotonic() - before < 10
+    assert found == code
+    assert "2" not in out
+    assert '"equation_closes":true' in err
+    assert "Traceback" not in err
+
+
+def test_a_reader_of_the_states_that_goes_away_ends_the_run_in_order(process: Process) -> None:
+    assert process.process.stdout is not None
+    process.process.stdout.close()
+    process.write(schema(), event(1), state(a=1))
+    assert process.process.stderr is not None
+    err = process.process.stderr.read()
+    assert process.process.wait(60) == 1
+    assert "standard output was closed" in err
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+def test_the_embedded_sandbox_takes_the_events_and_says_that_it_is_one(tmp_path: Path) -> None:
+    db = tmp_path / "new" / "sandbox.db"
+    config = write_config(tmp_path, endpoint_url=f"sandbox:{db}", rejects_path=str(tmp_path / "rejects"))
+    done = run("target-cooladata", "--config", config, stdin=schema() + event(1) + state(a=1))
+    assert done.code == 0
+    lines = done.stderr.splitlines()
+    for line in (lines[0], lines[-1]):
+        assert f"This run loads into the local sandbox {db}, not into CoolaData" in line
+        assert "endpoint_url" in line
+    summary = json.loads(run("cooladata-sandbox", "summary", "--db", db).stdout)
+    assert summary["valid"] == 1
+
+
+def test_a_sandbox_that_cannot_start_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sandbox.db").mkdir()
+    config = write_config(tmp_path, endpoint_url=f"sandbox:{tmp_path / 'sandbox.db'}")
+    done = run("target-cooladata", "--config", config, stdin=schema() + event(1))
+    assert done.code == 1
+    assert "the sandbox did not start" in done.complaints[0]
+    assert "Traceback" not in done.stderr
