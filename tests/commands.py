@@ -38,8 +38,8 @@ class Finished(t.NamedTuple):
     @property
     def report(self) -> dict[str, t.Any]:
         """The report that a tap or target logged."""
-        line = next(line for line in self.stderr.splitlines() if "report {" in line)
-        return t.cast("dict[str, t.Any]", json.loads(line[line.index("report {") + len("report ") :]))
+        line = next(line for line in self.stderr.splitlines() if "Report: {" in line)
+        return t.cast("dict[str, t.Any]", json.loads(line[line.index("Report: {") + len("Report: ") :]))
 
     @property
     def complaints(self) -> list[str]:

@@ -296,7 +296,7 @@ class Loader:
             type_changes=dict(facts.type_changes.most_common(100)),
         )
         self._warn()
-        self._logger.info("report %s", msgspec.json.encode(summary).decode())
+        self._logger.info("Report: %s", msgspec.json.encode(summary).decode())
         if self._settings.report_path:
             report.write(summary, self._settings.report_path)
         if not summary["equation_closes"]:
