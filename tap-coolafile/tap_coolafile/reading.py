@@ -25,11 +25,13 @@ _EDGE = 4096
 class Block(msgspec.Struct):
     """Whole lines, without their line feeds, and where they stand.
 
-    `offset` is the byte at which the first begins, `line` how many lines precede it. `sizes` is given only when a
-    line was cut: the true length of each line in bytes. `ended` tells whether the last line had a line feed.
+    `text` is, or holds, all of them. `offset` is the byte at which the first begins, `line` how many lines precede it.
+    `cut` gives the true length in bytes of each line that was cut, by its index. `ended` tells whether the last line
+    had a line feed.
     """
 
     lines: list[bytes]
+    text: bytes
     offset: int
     line: int
     cut: dict[int, int] = {}
@@ -90,13 +92,13 @@ def blocks(handle: Handle, *, offset: int, line: int, max_row_bytes: int, head: 
                 lost += len(rest) - keep
                 rest = rest[:keep]
             continue
-        block = _block((rest + begin).split(b"\n"), lost, offset, line, keep=keep)
+        block = _block(rest + begin, lost, offset, line, keep=keep)
         yield block
         offset, line = block.end_of(len(block.lines)), line + len(block.lines)
         rest, lost = tail, 0
     if rest:
         cut = {0: len(rest) + lost} if lost or len(rest) > keep else {}
-        yield Block([rest[:keep]], offset, line, cut, ended=False)
+        yield Block([rest[:keep]], rest, offset, line, cut, ended=False)
 
 
 def _portions(handle: Handle, head: Head) -> t.Iterator[bytes]:
@@ -129,16 +131,17 @@ def _range(source: Source, item: FileItem, offset: int, size: int) -> bytes:
         handle.close()
 
 
-def _block(lines: list[bytes], lost: int, offset: int, line: int, *, keep: int) -> Block:
-    """Make a block of `lines`; of the first one `lost` bytes were dropped already."""
+def _block(text: bytes, lost: int, offset: int, before: int, *, keep: int) -> Block:
+    """Make a block of `text`; of its first line `lost` bytes were dropped already."""
+    lines = text.split(b"\n")
     cut: dict[int, int] = {}
     if lost:
         # `rest` was full when it began to lose bytes, so everything up to the first line feed is lost too.
         cut[0] = len(lines[0]) + lost
         lines[0] = lines[0][:keep]
     if max(map(len, lines)) > keep:
-        for index, text in enumerate(lines):
-            if len(text) > keep:
-                cut.setdefault(index, len(text))
-                lines[index] = text[:keep]
-    return Block(lines, offset, line, cut)
+        for index, line in enumerate(lines):
+            if len(line) > keep:
+                cut.setdefault(index, len(line))
+                lines[index] = line[:keep]
+    return Block(lines, text, offset, before, cut)

@@ -13,8 +13,9 @@ import typing as t
 import msgspec
 
 from tap_coolafile.diagnosis import Finding, diagnose, duplicated_key
-from tap_coolafile.times import MAX_MS, MIN_MS, Clock, NotATimeError
-from tap_coolafile.typed import Conversion, WrongTypeError, conversion_for
+from tap_coolafile.form import Form
+from tap_coolafile.times import TIME_KEYS, Clock, NotATimeError
+from tap_coolafile.typed import WrongTypeError, conversion_for, fits
 
 REASONS: t.Final[dict[str, str]] = {
     "not_utf8": "the row is not UTF-8 text",
@@ -37,18 +38,14 @@ REASONS: t.Final[dict[str, str]] = {
 }
 """Every reason for which a row is refused, with the sentence a user reads."""
 
-TIME_KEYS = ("event_time_ts", "event_timestamp_epoch", "event_timestamp")
-"""Spellings of the time in files and REST calls, first wins; `event_time_ts` is the one emitted."""
-
 METADATA_KEYS = ("_sdc_source_file", "_sdc_source_lineno", "_sdc_source_file_mtime")
 
 _INT64 = t.Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _FLAT = msgspec.json.Decoder(dict[str, str | _INT64 | float | bool | None])
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
-_MAX_SHAPES = 20_000
-_NEVER = -1
-_KINDS: t.Final = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_MANDATORY = frozenset({"event_name", "user_id", TIME_KEYS[0]})
+_KINDS: t.Final = {type(None): "null", str: "string", int: "integer", float: "number", bool: "boolean"}
 
 Row = dict[str, t.Any]
 """A decoded row: each value a str, int, float, bool, None, or the msgspec.Raw text of one."""
@@ -88,20 +85,6 @@ class Notices(msgspec.Struct):
     metadata_replaced: int = 0
 
 
-class _Shape(msgspec.Struct):
-    """Names and types of a row, in order, and what follows from them alone.
-
-    `quotes` is the number of quotation marks of such a row if no key occurs twice. `spliced` is the same number once
-    a row of this shape is known to need no change, else one that no row has.
-    """
-
-    quotes: int
-    spliced: int
-    plain: bool
-    floats: bool
-    conversions: dict[str, Conversion]
-
-
 class _InvalidError(Exception):
     """The row breaks a rule."""
 
@@ -121,138 +104,86 @@ class Judge:
         self.notices = Notices()
         self._announce = announce
         self._clock = Clock(rules.time_zone)
-        self._shapes: dict[tuple[t.Any, ...], _Shape] = {}
-        self._announced: set[tuple[t.Any, ...]] = set()
-        self._known: set[tuple[str, str]] = set()
+        self._kinds: dict[str, set[str]] = {}
+        self._form: Form | None = None
 
-    def judge(self, lines: t.Sequence[bytes]) -> Judged:
-        """Judge `lines`, each without its line feed.
-
-        The hot loop of the tap: a row of a known shape, without escapes and empty texts, costs one decode, one
-        look-up, one count of quotation marks and one comparison.
-        """
-        lines, suspect = self._prepared(lines)
+    def judge(self, lines: t.Sequence[bytes], text: bytes | None = None) -> Judged:
+        """Judge `lines`, each without its line feed; `text` is, or holds, all of them with their line feeds."""
+        text = b"\n".join(lines) if text is None else text
         judged = Judged([])
-        append, shape_of, decode = judged.records.append, self._shapes.get, _FLAT.decode
-        for line in lines:
-            try:
-                row: Row = decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                self._refused(line, error, judged)
-                append(None)
-                continue
-            shape = shape_of((*row, *map(type, row.values())))
-            if (
-                shape is not None
-                and line.count(b'"') == shape.spliced
-                and MIN_MS <= row["event_time_ts"] <= MAX_MS
-                and not (suspect and self._suspect(line))
-            ):
-                append(line)
-            else:
-                append(self._weighed(line, row, shape, judged))
-        return judged
-
-    def _prepared(self, lines: t.Sequence[bytes]) -> tuple[t.Sequence[bytes], bool]:
-        """Cut carriage returns; tell whether any line wants a closer look before it may pass as it is."""
-        text = b"".join(lines)
         if b"\r" in text:
             lines = [line.rstrip(b"\r") for line in lines]
         long = max(map(len, lines), default=0) > self.rules.max_row_bytes
-        return lines, long or b"\\" in text or b'""' in text or b"\r" in text
+        unusual = self._unusual if long or b"\\" in text or b"\r" in text else None
+        if self._form is None:
+            self._form = self._compiled()
+        self._form.fill(lines, judged.records, lambda line: self._weighed(line, judged), unusual)
+        return judged
 
-    def _suspect(self, line: bytes) -> bool:
-        return b"\\" in line or b'""' in line or b"\r" in line or len(line) > self.rules.max_row_bytes
-
-    def _refused(self, line: bytes, error: Exception, judged: Judged) -> None:
-        """Count a blank line, or reject one that the decoder refused."""
-        if not line.strip(b" \t\r"):
-            judged.blank += 1
-        elif len(line) > self.rules.max_row_bytes:
-            self._reject(judged, self._too_long(line))
-        else:
-            self._reject(judged, diagnose(line, error))
-
-    def _too_long(self, line: bytes) -> Finding:
-        return Finding("too_long", f"{len(line)} bytes; max_row_bytes allows {self.rules.max_row_bytes}")
-
-    def _reject(self, judged: Judged, finding: Finding) -> None:
-        judged.rejects.append(Reject(len(judged.records), finding.reason, finding.detail))
-
-    def _weighed(self, line: bytes, row: Row, shape: _Shape | None, judged: Judged) -> bytes | None:
-        """Judge a decoded row by every rule and make its record: the long way of `judge`."""
-        if shape is None:
-            shape = self._new_shape(row)
-        try:
-            self._readable(line, row, shape)
-            out = self._event(line, row, shape)
-        except _InvalidError as invalid:
-            self._reject(judged, invalid.finding)
-            return None
-        if out is row:
-            self._announce_all(row)
-            shape.spliced = shape.quotes
-            # A carriage return between two tokens would end the line for readers in text mode.
-            return line if b"\r" not in line else _encode(_RAW.decode(line))
-        return self._rebuilt(line, row, out, shape)
-
-    def _new_shape(self, row: Row) -> _Shape:
-        if len(self._shapes) >= _MAX_SHAPES:
-            self._shapes.clear()
-        kinds = tuple(map(type, row.values()))
+    def _compiled(self) -> Form:
+        """Make a form of the properties and kinds seen so far, save those that want converting or replacing."""
         declared = self.rules.property_types
-        conversions = {name: c for name in declared if (c := conversion_for(declared[name], row.get(name)))}
-        shape = _Shape(
-            quotes=2 * (len(row) + kinds.count(str)),
-            spliced=_NEVER,
-            plain=not conversions and None not in row.values() and self._has_plain_keys(row),
-            floats=float in kinds,
-            conversions=conversions,
-        )
-        self._shapes[(*row, *kinds)] = shape
-        return shape
+        reserved = METADATA_KEYS if self.rules.add_metadata_columns else ()
+        kinds = {
+            name: {kind for kind in found if name not in declared or fits(declared[name], kind)}
+            for name, found in self._kinds.items()
+            if name not in reserved and name not in TIME_KEYS
+        }
+        time_keys = self._kinds.keys() & set(TIME_KEYS)
+        return Form(kinds, time_keys, clock=self._clock, empty_as_null=self.rules.empty_as_null)
 
-    def _has_plain_keys(self, row: Row) -> bool:
-        if self.rules.add_metadata_columns and not row.keys().isdisjoint(METADATA_KEYS):
-            return False
-        return (
-            type(row.get("event_name")) is str
-            and type(row.get("user_id")) is str
-            and type(row.get("event_time_ts")) is int
-            and TIME_KEYS[1] not in row
-            and TIME_KEYS[2] not in row
-        )
+    def _unusual(self, line: bytes) -> bool:
+        return b"\\" in line or b"\r" in line or len(line) > self.rules.max_row_bytes
 
-    def _readable(self, line: bytes, row: Row, shape: _Shape) -> None:
-        """Refuse what the decoder lets pass: long rows, NUL escapes, keys that occur twice."""
-        if len(line) > self.rules.max_row_bytes:
-            raise _InvalidError(self._too_long(line))
+    def _weighed(self, line: bytes, judged: Judged) -> bytes | None:
+        """Judge a line by every rule, one after the other, and make its record: the long way of `Form.fill`."""
+        try:
+            row = self._decoded(line)
+            if row is None:
+                judged.blank += 1
+                return None
+            out = self._event(line, row)
+        except _InvalidError as invalid:
+            finding = invalid.finding
+            judged.rejects.append(Reject(len(judged.records), finding.reason, finding.detail))
+            return None
+        self._learn(row, out)
+        # A carriage return between two tokens would end the line for readers in text mode.
+        if out is row and b"\r" not in line:
+            return line
+        return self._rebuilt(line, row, out)
+
+    def _decoded(self, line: bytes) -> Row | None:
+        """Decode a line that may be anything; None if it is blank."""
+        if len(line) > self.rules.max_row_bytes and line.strip(b" \t\r"):
+            raise _InvalidError(Finding("too_long", f"{len(line)} bytes, more than max_row_bytes"))
+        try:
+            row: Row = _FLAT.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            if not line.strip(b" \t\r"):
+                return None
+            raise _InvalidError(diagnose(line, error)) from None
         unescaped = line
         if b"\\" in line:
             unescaped = line.replace(b"\\\\", b"").replace(b'\\"', b"")
             if b"u0000" in line and any("\0" in name or "\0" in str(value) for name, value in row.items()):
                 raise _InvalidError(Finding("nul_character", "the row holds the escape of a NUL character"))
-        if unescaped.count(b'"') != shape.quotes:
+        if unescaped.count(b'"') != 2 * (len(row) + sum(type(value) is str for value in row.values())):
             raise _InvalidError(Finding("duplicate_key", f"the property {duplicated_key(line)!r} occurs twice"))
+        return row
 
-    def _event(self, line: bytes, row: Row, shape: _Shape) -> Row:
+    def _event(self, line: bytes, row: Row) -> Row:
         """Return `row` itself if it can pass as it is, else a new row of what is to be emitted."""
-        empty = b'""' in line and "" in row.values()
-        if shape.plain and not (empty and (self.rules.empty_as_null or "" in {row["event_name"], row["user_id"]})):
-            self._time(row["event_time_ts"])
-            return row
         hidden = (None, "") if self.rules.empty_as_null else (None,)
         out = {name: value for name, value in row.items() if value not in hidden}
         if self.rules.add_metadata_columns and not out.keys().isdisjoint(METADATA_KEYS):
             self.notices.metadata_replaced += 1
-            for name in METADATA_KEYS:
-                out.pop(name, None)
+            out = {name: value for name, value in out.items() if name not in METADATA_KEYS}
         self._name(out, "event_name")
         self._name(out, "user_id")
         out = self._with_time(out)
-        if shape.conversions:
-            self._convert(line, out, shape)
-        return out
+        self._convert(line, out)
+        return row if len(out) == len(row) and all(out[name] is row.get(name) for name in out) else out
 
     def _name(self, out: Row, key: str) -> None:
         """Require a non-empty text; an integer becomes its digits, as CoolaData's mandatory fields are strings."""
@@ -298,38 +229,34 @@ class Judge:
         except NotATimeError:
             return True
 
-    def _convert(self, line: bytes, out: Row, shape: _Shape) -> None:
-        raw = _RAW.decode(line)
-        for name, conversion in shape.conversions.items():
-            if name not in out:
+    def _convert(self, line: bytes, out: Row) -> None:
+        """Give values the types that `property_types` declares."""
+        for name, declared in self.rules.property_types.items():
+            conversion = conversion_for(declared, out.get(name))
+            if conversion is None:
                 continue
             try:
-                out[name] = msgspec.Raw(conversion(bytes(raw[name])))
+                out[name] = msgspec.Raw(conversion(bytes(_RAW.decode(line)[name])))
             except WrongTypeError as error:
-                kind = self.rules.property_types[name]
-                raise _InvalidError(
-                    Finding("wrong_type", f"{name} is {error}, declared {kind} by property_types")
-                ) from None
+                finding = Finding("wrong_type", f"{name} is {error}, declared {declared} by property_types")
+                raise _InvalidError(finding) from None
 
-    def _rebuilt(self, line: bytes, row: Row, out: Row, shape: _Shape) -> bytes:
-        """Write `out` as JSON; values that were not changed keep the bytes they had in `line`."""
-        self._announce_all(out)
-        if shape.floats or b"\\" in line or b"-0" in line:
-            # Their text is not always what encoding them again gives: 1E5, -0, an escaped slash.
-            raw = _RAW.decode(line)
-            out = {name: raw[name] if value is row.get(name) else value for name, value in out.items()}
-        return _encode(out)
+    def _rebuilt(self, line: bytes, row: Row, out: Row) -> bytes:
+        """Write `out` as JSON; values that were not changed keep the bytes they have in `line`."""
+        raw = _RAW.decode(line)
+        return _encode({name: raw[name] if value is row.get(name) else value for name, value in out.items()})
 
-    def _announce_all(self, out: Row) -> None:
-        """Announce what was not seen before; `out` holds no nulls."""
-        key = (*out, *map(type, out.values()))
-        if key in self._announced:
-            return
-        if len(self._announced) >= _MAX_SHAPES:
-            self._announced.clear()
-        self._announced.add(key)
-        for name, value in out.items():
-            kind = self.rules.property_types.get(name) or _KINDS[type(value)]
-            if (name, kind) not in self._known:
-                self._known.add((name, kind))
-                self._announce(name, kind)
+    def _learn(self, row: Row, out: Row) -> None:
+        """Announce what was not seen before, and let the form be compiled anew for it."""
+        for name, value in row.items():
+            if name in _MANDATORY:
+                continue
+            known = self._kinds.get(name)
+            if known is None:
+                self._form = None
+                known = self._kinds[name] = set()
+            kind = _KINDS[type(value)]
+            if name in out and kind not in known:
+                self._form = None
+                known.add(kind)
+                self._announce(name, self.rules.property_types.get(name, kind))

@@ -195,7 +195,7 @@ class Run:
             for begin in range(0, len(block.lines), self._settings.state_interval_rows):
                 self._check_stopping()
                 part = block.lines[begin : begin + self._settings.state_interval_rows]
-                judged = self._judge.judge(part)
+                judged = self._judge.judge(part, block.text)
                 offset = block.end_of(begin + len(part))
                 after = msgspec.structs.replace(
                     after,

@@ -11,6 +11,9 @@ import re
 import typing as t
 import zoneinfo
 
+TIME_KEYS: t.Final = ("event_time_ts", "event_timestamp_epoch", "event_timestamp")
+"""Spellings of the property, in files and REST calls; the first that holds a value wins, and is the one emitted."""
+
 MIN_MS = 1_000_000_000_000
 MAX_MS = 9_999_999_999_999
 """CoolaData REST page: "milliseconds (13 digits) only"."""

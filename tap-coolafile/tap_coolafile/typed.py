@@ -28,6 +28,11 @@ def conversion_for(declared: str | None, value: object) -> Conversion | None:
     return _CONVERSIONS[declared]
 
 
+def fits(declared: str, kind: str) -> bool:
+    """Tell whether values of `kind` need no conversion where `declared` is the type."""
+    return kind == declared or (kind, declared) == ("integer", "number")
+
+
 def _to_string(text: bytes) -> bytes:
     return b'"' + text + b'"'
 
