@@ -15,7 +15,7 @@ if t.TYPE_CHECKING:
 
 @pytest.fixture
 def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., SandboxServer]]:
-    """Start sandboxes with options of the test's own on one database; what still runs at its end is stopped."""
+    """Start sandboxes with options of the test's own; what still runs at its end is stopped, in order."""
     servers: list[SandboxServer] = []
 
     def start(*options: str, db: Path = tmp_path / "sandbox.db", port: int = 0) -> SandboxServer:
@@ -24,7 +24,9 @@ def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., SandboxServer]]:
 
     yield start
     for server in servers:
-        server.stop()
+        was_running = server.process.poll() is None
+        assert server.stop() == 0 or not was_running, server.log.read_text()
+        assert "Traceback" not in server.log.read_text()
 
 
 @pytest.fixture

@@ -74,29 +74,51 @@ class SandboxServer:
         """The port it listens on."""
         return int(self.url.rpartition(":")[2])
 
-    def track(self, events: list[dict[str, t.Any]], app_key: str = "key", version: str = "v3") -> requests.Response:
+    def track(self, events: t.Any, app_key: str = "key", version: str = "v3") -> requests.Response:
         """Send one call, encoded as the REST page says."""
-        body = quote(json.dumps({"events": events}), safe="")
-        return self._http.post(
-            f"{self.url}/{version}/{app_key}/track",
-            data=body,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            timeout=60,
-        )
+        body = quote(json.dumps({"events": events}), safe="").encode()
+        return self.post(f"/{version}/{app_key}/track", body, content_type="application/x-www-form-urlencoded")
+
+    def post(self, path: str, body: bytes, *, content_type: str | None = None) -> requests.Response:
+        """Send any body to any path."""
+        headers = {"Content-Type": content_type} if content_type else {}
+        return self._http.post(self.url + path, data=body, headers=headers, timeout=60, allow_redirects=False)
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        """Ask for any path."""
+        return self._http.get(self.url + path, headers=headers, timeout=60)
+
+    def judge(self, *events: t.Any) -> list[tuple[str, str | None]]:
+        """Send events in one call and return what became of each: its status and the comment on it."""
+        before = self.summary()["events"]
+        assert self.track(list(events)).json()["status"] is True
+        return [(entry["status"], entry["comment"]) for entry in self.stored(offset=before)]
+
+    def query(self, text: str, **fields: str) -> dict[str, t.Any]:
+        """Ask the query API and return its table."""
+        response = self.ask(text, **fields)
+        assert response.status_code == requests.codes.ok, response.text
+        return t.cast("dict[str, t.Any]", response.json()["table"])
+
+    def ask(self, text: str, *, token: str | None = "token", **fields: str) -> requests.Response:  # noqa: S107 - no secret
+        """Ask the query API and return its answer, whatever it is."""
+        headers = {"Authorization": f"Token {token}"} if token else {}
+        form = {"tq": text, **fields}
+        return self._http.post(f"{self.url}/api/v2/projects/123456/cql", data=form, headers=headers, timeout=60)
 
     def summary(self) -> dict[str, t.Any]:
         """Return the counts of everything stored."""
         return t.cast("dict[str, t.Any]", self._json("GET", "/sandbox/summary"))
 
-    def stored(self, status: str | None = None) -> list[dict[str, t.Any]]:
-        """Return every stored event with its `status`, `comment` and `received_at`, in the order received."""
-        pages: list[dict[str, t.Any]] = []
+    def stored(self, status: str | None = None, offset: int = 0) -> list[dict[str, t.Any]]:
+        """Return stored events with their `status`, `comment` and `received_at`, in the order received."""
+        entries: list[dict[str, t.Any]] = []
         while True:
-            params = {"limit": str(_PAGE), "offset": str(len(pages))} | ({"status": status} if status else {})
-            page = self._json("GET", "/sandbox/events", params=params)["events"]
-            pages += page
-            if len(page) < _PAGE:
-                return pages
+            params = {"limit": str(_PAGE), "offset": str(offset + len(entries))}
+            page = self._json("GET", "/sandbox/events", params=params | ({"status": status} if status else {}))
+            entries += page["events"]
+            if len(page["events"]) < _PAGE:
+                return entries
 
     def events(self, status: str | None = None) -> list[t.Any]:
         """Return every stored event as it was sent, in the order received."""

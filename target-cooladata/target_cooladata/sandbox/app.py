@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 import typing as t
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -46,8 +47,9 @@ _AT_LEAST_1 = click.IntRange(min=1)
 def main() -> None:
     """Stand in for CoolaData on this machine, to try out and to test what sends events to it."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    # aiohttp would log requests it cannot read, and they may hold an app key.
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL + 1)
+    # They would log requests and queries they cannot read, and those may hold an app key or values of events.
+    for library in ("aiohttp", "sqlglot"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
 
 
 @main.command()
@@ -113,9 +115,6 @@ def serve(path: Path, port: int, *, stop_with_stdin: bool, **options: t.Any) -> 
         raise click.ClickException(str(error)) from error
     try:
         asyncio.run(_serve(Sandbox(path, writer, settings), port, stop_with_stdin=stop_with_stdin))
-    except OSError as error:
-        msg = f"port {port} cannot be listened on: {error.strerror}"
-        raise click.ClickException(msg) from error
     finally:
         writer.close()
 
@@ -132,15 +131,25 @@ async def _serve(sandbox: Sandbox, port: int, *, stop_with_stdin: bool) -> None:
     runner = web.AppRunner(sandbox.app(), access_log=None, shutdown_timeout=_STOP_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, _HOST, port).start()
+        await _listen(runner, port)
         click.echo(f"listening on http://{_HOST}:{runner.addresses[0][1]}")
         await sandbox.stopping.wait()
     finally:
         await runner.cleanup()
 
 
+async def _listen(runner: web.AppRunner, port: int) -> None:
+    try:
+        await web.TCPSite(runner, _HOST, port).start()
+    except OSError as error:
+        msg = f"port {port} cannot be listened on: {os.strerror(error.errno or 0)}"
+        raise click.ClickException(msg) from error
+
+
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
     """Wait for the end of standard input, which the system closes when the parent dies, however it died."""
-    while os.read(_STDIN, _BYTES_READ):
-        pass
-    loop.call_soon_threadsafe(stopping.set)
+    with suppress(OSError):  # it was never open, which is an end too
+        while os.read(_STDIN, _BYTES_READ):
+            pass
+    with suppress(RuntimeError):  # the loop is closed: a signal was faster
+        loop.call_soon_threadsafe(stopping.set)

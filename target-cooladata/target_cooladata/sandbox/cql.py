@@ -1,12 +1,10 @@
 """Queries over the stored events: a small part of CoolaData's query language, read-only.
 
-In: one `select … from cooladata where date_range(…) …`, the database and the clock. Out: a `Table`. Refuses
-(`CqlError`, in words) everything else. Two walls keep a query from doing more: it is parsed, and only parts listed here
-are taken over into a query of our own, with every name replaced; and the connection it runs on may read events only.
+In: the text of a query, the database and the clock. Out: a `Table`. Refuses (`CqlError`, in words) what `query`
+refuses, and columns the schema does not know. Two walls keep a query from doing more: only the parts listed in `query`
+are taken over, into a query of our own with every name replaced; and its connection may read nothing but events.
 
-Supported: columns, `*`, `count`, `sum`, `min`, `max`, `avg`, `lower`, `upper`, `length`, `round`, `abs`, `coalesce`,
-arithmetic, comparisons, `in`, `between`, `like`, `is null`, `and`, `or`, `not`, `distinct`, `group by`, `having`,
-`order by`, `limit`, `offset`. Only valid events are seen [documented].
+Only valid events are seen [documented].
 """
 
 from __future__ import annotations
@@ -16,11 +14,10 @@ import time
 import typing as t
 
 import msgspec
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from target_cooladata.sandbox import date_range
+from target_cooladata.sandbox.query import SOURCE, CqlError, is_date_range, parse
 
 if t.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +28,9 @@ if t.TYPE_CHECKING:
 MAX_STAR_ROWS = 1_000
 """CoolaData CQL page: `select *` returns at most the first 1,000 rows."""
 
-_DIALECT = "bigquery"  # CoolaData stores in BigQuery and takes its SQL [documented]
-_SOURCE = "cooladata"
 _DEADLINE_SECONDS = 30
 _STEPS_BETWEEN_CHECKS = 100_000
+_MAX_DIGITS = 18  # of a number SQLite takes
 
 # CoolaData keeps what was sent as user_id and session_id under other names, and ids of its own under these
 # [documented]. The sandbox makes no ids of its own.
@@ -43,24 +39,12 @@ _COLUMNS = {"event_name": "event_name", "customer_user_id": "user_id", _TIME: "e
 _PROPERTIES = {"customer_session_id": "session_id"}
 _INSTEAD = {"user_id": "customer_user_id", "session_id": "customer_session_id", "event_timestamp_epoch": _TIME}
 
-_CLAUSES = {"expressions", "from_", "where", "group", "having", "order", "limit", "offset", "distinct"}
 # fmt: off
-_NODES = (
-    exp.Select, exp.From, exp.Table, exp.TableAlias, exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered,
-    exp.Limit, exp.Offset, exp.Distinct, exp.Alias, exp.Column, exp.Identifier, exp.Literal, exp.Star, exp.Null,
-    exp.Count, exp.Sum, exp.Min, exp.Max, exp.Avg, exp.Lower, exp.Upper, exp.Length, exp.Round, exp.Abs,
-    exp.Coalesce, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.Paren, exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ,
-    exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between, exp.Like, exp.Is,
-)
 _FUNCTIONS = {
     "count", "sum", "min", "max", "avg", "lower", "upper", "length", "round", "abs", "coalesce", "like",
     "json_extract", "strftime", "nullif",
 }
 # fmt: on
-
-
-class CqlError(Exception):
-    """The query cannot be answered; `str()` says why."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -92,7 +76,7 @@ def answer(store: Store, query: str, now_ms: int, *, times_as_sent: bool = False
     Raises:
         CqlError: the query is not understood, not supported, or took too long.
     """
-    translation = _Translation(_parse(query), store.load_schema(), now_ms, times_as_sent=times_as_sent)
+    translation = _Translation(parse(query), store.load_schema(), now_ms, times_as_sent=times_as_sent)
     sql = translation.sql()
     _restrict(store.connection)
     try:
@@ -106,58 +90,6 @@ def answer(store: Store, query: str, now_ms: int, *, times_as_sent: bool = False
     return Table([Column(*column) for column in zip(translation.labels, types, strict=True)], rows)
 
 
-def _parse(query: str) -> exp.Select:
-    try:
-        quoted = date_range.quote_date_ranges(query, _DIALECT)
-        statements = [s for s in sqlglot.parse(quoted, read=_DIALECT) if s is not None]
-    except date_range.DateRangeError as error:
-        raise CqlError(str(error)) from error
-    except (SqlglotError, RecursionError) as error:
-        msg = "the query is not understood"
-        raise CqlError(msg) from error
-    if len(statements) != 1 or not isinstance(statements[0], exp.Select):
-        msg = "the query has to be one select"
-        raise CqlError(msg)
-    _check_nodes(statements[0])
-    _check_clauses(statements[0])
-    return statements[0]
-
-
-def _check_nodes(select: exp.Select) -> None:
-    for node in select.walk():
-        if not isinstance(node, _NODES) and not _is_date_range(node):
-            msg = f"not supported: {node.name if isinstance(node, exp.Anonymous) else node.key}"
-            raise CqlError(msg)
-        if isinstance(node, exp.Select) and node is not select:
-            msg = "not supported: a select in a select"
-            raise CqlError(msg)
-        if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Select | exp.Count):
-            msg = "not supported: * in this place"
-            raise CqlError(msg)
-
-
-def _check_clauses(select: exp.Select) -> None:
-    unknown = {name for name, value in select.args.items() if value} - _CLAUSES
-    if group := select.args.get("group"):
-        unknown |= {name for name, value in group.args.items() if value} - {"expressions"}
-    if unknown:
-        msg = f"not supported: {', '.join(sorted(unknown))}"
-        raise CqlError(msg)
-    source = select.args.get("from_")
-    table = source.this if source else None
-    if not isinstance(table, exp.Table) or table.name.lower() != _SOURCE or table.db:
-        msg = f"the only table is {_SOURCE}"
-        raise CqlError(msg)
-    where = select.args.get("where")
-    if not where or not any(_is_date_range(node) for node in where.walk()):
-        msg = f"from {_SOURCE} needs {date_range.NAME}(…) in the where"  # [documented]
-        raise CqlError(msg)
-
-
-def _is_date_range(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Anonymous) and node.name.lower() == date_range.NAME
-
-
 class _Translation:
     """A checked query over CoolaData's columns, being rebuilt as one over the sandbox's table."""
 
@@ -168,10 +100,10 @@ class _Translation:
         self._keys: dict[str, list[str]] = {}
         for key, name in schema.names_by_key.items():
             self._keys.setdefault(name, []).append(key)
-        self._tables = {"", _SOURCE, select.args["from_"].this.alias.lower()}
+        self._tables = {"", SOURCE, select.args["from_"].this.alias.lower()}
         self._has_star = any(isinstance(item, exp.Star) for item in select.expressions)
         self._items = [column for item in select.expressions for column in self._expand(item)]
-        names = [item.alias_or_name for item in self._items]
+        names = [item.alias or (item.name if isinstance(item, exp.Column) else "") for item in self._items]
         unnamed = [i for i, name in enumerate(names) if not name]
         # BigQuery's own names; CoolaData's are not known.
         self.labels = [name or f"f{unnamed.index(i)}_" for i, name in enumerate(names)]
@@ -188,22 +120,23 @@ class _Translation:
         for clause, known in (("where", {}), ("group", group_aliases), ("having", aliases), ("order", aliases)):
             if node := self._select.args.get(clause):
                 query.set(clause, self._rebuilt(node, known, times_as_text=clause == "where" or times_as_text))
-        for clause in ("distinct", "limit", "offset"):
-            query.set(clause, self._select.args.get(clause))
-        query = query.where(exp.column("status").eq("valid"))
+        query = query.distinct(distinct=bool(self._select.args.get("distinct"))).where(exp.column("status").eq("valid"))
+        limit, offset = _whole_number(self._select, "limit"), _whole_number(self._select, "offset")
         if self._has_star:
-            query = exp.select("*").from_(query.subquery()).limit(MAX_STAR_ROWS)
+            limit = MAX_STAR_ROWS if limit is None else min(limit, MAX_STAR_ROWS)
+        query = query if limit is None else query.limit(limit).offset(offset or 0)
         return query.sql(dialect="sqlite", comments=False)
 
     def _expand(self, item: exp.Expr) -> Sequence[exp.Expr]:
         if not isinstance(item, exp.Star):
             return [item]
-        hidden = {*_COLUMNS, *_PROPERTIES, *_INSTEAD}
-        return [exp.column(name) for name in (*_COLUMNS, *sorted(self._keys.keys() - hidden))]
+        renamed = [name for name, sent in _PROPERTIES.items() if sent in self._keys]
+        others = sorted(self._keys.keys() - {*_COLUMNS, *_PROPERTIES, *_INSTEAD})
+        return [exp.column(name) for name in (*_COLUMNS, *renamed, *others)]
 
     def _rebuilt(self, node: exp.Expr, aliases: t.Mapping[str, int], *, times_as_text: bool) -> exp.Expr:
         def replace(part: exp.Expr) -> exp.Expr:
-            if _is_date_range(part):
+            if is_date_range(part):
                 return self._within(part)
             if not isinstance(part, exp.Column):
                 return part
@@ -223,18 +156,15 @@ class _Translation:
             raise CqlError(msg)
         if name == _TIME and times_as_text:
             seconds = exp.column(_COLUMNS[_TIME]) / exp.Literal.number(1000)
-            return exp.func(
-                "strftime", exp.Literal.string("%Y-%m-%d %H:%M:%S"), seconds, exp.Literal.string("unixepoch")
-            )
+            return _call("strftime", "%Y-%m-%d %H:%M:%S", seconds, "unixepoch")
         if name in _COLUMNS:
             return exp.column(_COLUMNS[name])
         keys = self._keys.get(_PROPERTIES.get(name, name))
         if not keys:
             msg = f"there is no column {name}"
             raise CqlError(msg)
-        values = [exp.func("json_extract", exp.column("text"), exp.Literal.string(f'$."{key}"')) for key in keys]
-        value = exp.func("coalesce", *values) if len(values) > 1 else values[0]
-        return exp.func("nullif", value, exp.Literal.string(""))  # "" is null, as in validity
+        values = [_call("json_extract", exp.column("text"), f'$."{key}"') for key in keys]
+        return _call("nullif", values[0] if len(values) == 1 else _call("coalesce", *values), "")  # as in validity
 
     def _within(self, call: exp.Expr) -> exp.Expr:
         words = call.expressions
@@ -250,6 +180,23 @@ class _Translation:
         conditions += [time_ms >= start_ms] if start_ms is not None else []
         conditions += [time_ms < end_ms] if end_ms is not None else []
         return exp.paren(exp.and_(*conditions))
+
+
+def _call(function: str, *arguments: exp.Expr | str) -> exp.Expr:
+    """Call a function of SQLite by its name; `exp.func` would translate it into another."""
+    values = [exp.Literal.string(a) if isinstance(a, str) else a for a in arguments]
+    return exp.Anonymous(this=function, expressions=values)
+
+
+def _whole_number(select: exp.Select, clause: str) -> int | None:
+    node = select.args.get(clause)
+    if node is None:
+        return None
+    value = node.expression
+    if not isinstance(value, exp.Literal) or not value.is_int or len(value.name) > _MAX_DIGITS:
+        msg = f"{clause} takes a whole number"
+        raise CqlError(msg)
+    return int(value.name)
 
 
 def _is_time(value: exp.Expr) -> bool:

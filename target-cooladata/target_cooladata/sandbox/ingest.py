@@ -145,15 +145,15 @@ def percent_decode(body: bytes) -> bytes:
 
 def _json_text(body: bytes, content_type: str, encodings: str) -> bytes:
     is_form = content_type == FORM
-    field = _data_field(body) if is_form or body.startswith(_DATA_FIELD) else None
-    if (field is None and encodings == "data") or (field is not None and encodings == "raw"):
+    # One client sends data= and then plain JSON, with a JSON content type: no form, so nothing in it is encoded.
+    field = _data_field(body) if is_form else (body[len(_DATA_FIELD) :] if body.startswith(_DATA_FIELD) else None)
+    if encodings == ("data" if field is None else "raw"):
         msg = f"this sandbox was told to take only the encoding {encodings!r}"
         raise RefusedBodyError(msg)
-    if field is not None:
-        # Form rules: + is a space. One client sends data= with raw JSON and a JSON content type: not encoded.
-        return percent_decode(field.replace(b"+", b" ")) if is_form else field
-    # Assumption: without a field name the body is no form, so + is not a space.
-    return percent_decode(body) if is_form else body
+    if not is_form:
+        return body if field is None else field
+    # In a form + is a space. Assumption: without a field name the body is no form, and + is itself.
+    return percent_decode(body if field is None else field.replace(b"+", b" "))
 
 
 def _data_field(body: bytes) -> bytes | None:

@@ -132,7 +132,8 @@ class Sandbox:
     async def cql(self, request: web.Request) -> web.Response:
         """Answer a query: `tq`, in the URL or in a form; `tqx=out:csv` for CSV; never from a cache."""
         # sqlglot takes as long to import as all the rest, and most runs ask nothing.
-        from target_cooladata.sandbox import cql  # noqa: PLC0415
+        from target_cooladata.sandbox.cql import answer  # noqa: PLC0415
+        from target_cooladata.sandbox.query import CqlError  # noqa: PLC0415
 
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "token" or not self._knows_token(token.strip()):
@@ -146,8 +147,8 @@ class Sandbox:
             return error_answer(HTTPStatus.BAD_REQUEST, "the query is missing; it is called tq")
         as_sent = "TIMESTAMP" in request.headers  # [documented]
         try:
-            table = await self._ask(lambda s: cql.answer(s, fields["tq"], _now_ms(), times_as_sent=as_sent))
-        except cql.CqlError as error:
+            table = await self._ask(lambda s: answer(s, fields["tq"], _now_ms(), times_as_sent=as_sent))
+        except CqlError as error:
             return error_answer(HTTPStatus.BAD_REQUEST, str(error))
         return table_answer(table, as_csv="out:csv" in fields.get("tqx", "").split(";"))
 
@@ -218,7 +219,7 @@ async def _guard(
         return error_answer(HTTPStatus.MISDIRECTED_REQUEST, "the sandbox answers programs on this machine")
     try:
         return await handler(request)
-    except web.HTTPException:
+    except (web.HTTPException, ConnectionError):  # the latter: the client is gone, and nobody waits for an answer
         raise
     except (sqlite3.Error, DatabaseError) as error:
         log.error("a request could not be answered: %s", error)  # noqa: TRY400 - the traceback says no more
