@@ -28,7 +28,7 @@ from target_cooladata.sandbox.validity import MAX_EVENT_NAMES, Rules
 from target_cooladata.sandbox.writer import Writer
 
 _HOST = "127.0.0.1"
-_STOP_SECONDS = 2
+_STOP_SECONDS = 1
 _STDIN = 0
 _BYTES_READ = 4096
 
