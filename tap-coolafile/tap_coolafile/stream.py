@@ -30,6 +30,7 @@ if t.TYPE_CHECKING:
     from singer_sdk.helpers._batch import BatchConfig
     from singer_sdk.singerlib import Catalog
 
+    from tap_coolafile.report import Report
     from tap_coolafile.tap import TapCoolaFile
 
 
@@ -49,6 +50,11 @@ class EventStream(Stream):
         self._account: Account | None = None
         # What was read is not read again, unless a catalog says FULL_TABLE.
         self.forced_replication_method = "INCREMENTAL"
+
+    @property
+    def report(self) -> Report | None:
+        """The report of the last run in this process."""
+        return self._account.report if self._account is not None else None
 
     # The schema
 

@@ -40,7 +40,7 @@ class HttpSource:
         if response.status_code in {403, 405, 501}:  # servers that answer GET alone, and URLs signed for GET
             response = self._ask("GET", {})
         response.close()
-        self._refuse(response, "described")
+        self._refuse(response)
         headers = response.headers
         stamp = _stamp_ms(headers.get("Last-Modified"))
         self._skew_ms = (_stamp_ms(headers.get("Date")) or _now_ms()) - _now_ms()
@@ -65,7 +65,7 @@ class HttpSource:
             response.close()
             msg = f"{item.name} is shorter than the byte {offset} it was read up to"
             raise BadFileError(msg)
-        self._refuse(response, "read")
+        self._refuse(response)
         found = response.headers.get("ETag")
         if found and item.etag and found != item.etag:
             response.close()
@@ -99,19 +99,19 @@ class HttpSource:
             time.sleep(min(0.2 * 2**attempt, 5))
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
-    def _refuse(self, response: requests.Response, what: str) -> None:
+    def _refuse(self, response: requests.Response) -> None:
         status = response.status_code
         if status in {404, 410}:
             msg = f"{self._pattern.name} does not exist (HTTP {status}); uris names it literally, so it must"
             raise MissingFileError(msg)
         if status in {401, 403}:
             msg = (
-                f"{self._pattern.name} may not be {what} (HTTP {status}); check that the URI in uris carries a valid "
+                f"{self._pattern.name} may not be read (HTTP {status}); check that the URI in uris carries a valid "
                 f"user and password, or a signature that is not expired"
             )
             raise StorageError(msg)
         if not response.ok:
-            msg = f"{self._pattern.name} cannot be {what}: the server answers HTTP {status}"
+            msg = f"{self._pattern.name} cannot be read: the server answers HTTP {status}"
             raise StorageError(msg)
 
 
