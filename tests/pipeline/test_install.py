@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from tests.commands import run, write_config
+from tests.commands import BIN, run, write_config
 from tests.settings_docs import ROOT
 from tests.singer import event, schema, state
 
@@ -35,7 +35,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pip(folder: Path, *packages: str) -> Path:
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    # Not `python -m venv`: Debian's Python has no pip to put into one unless python3-venv is installed.
+    subprocess.run([BIN / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, folder], check=True)
     subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
     return folder / "bin"
 
