@@ -45,13 +45,14 @@ class S3Server:
         """Start a server whose log goes to `folder`, and wait until it listens."""
         self.log = folder / "s3-requests.log"
         self.log.touch()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.s3_server", str(self.log)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "s3-server.err").open("wb"),
-            cwd=Path(__file__).parent.parent,
-        )
+        with (folder / "s3-server.err").open("wb") as complaints:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.s3_server", str(self.log)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                cwd=Path(__file__).parent.parent,
+            )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, (folder / "s3-server.err").read_text()

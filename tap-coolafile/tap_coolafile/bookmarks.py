@@ -87,6 +87,10 @@ class Bookmark:
         self._passed = [(done.mtime_ms, key) for key, done in self._recent.items() if done.passed]
         heapq.heapify(self._passed)
         self.shrunk = 0
+        if self.pending and not place.forget_before:
+            # Files done are told by their identities, so the listing can begin anew, and come by the pending ones.
+            place.reached = ""
+        self._vanished = set(self.pending) if not place.reached else set()
 
     @property
     def first_pass(self) -> bool:
@@ -110,6 +114,7 @@ class Bookmark:
 
     def verdict(self, item: FileItem) -> t.Literal["new", "done", "changed", "retry"]:
         """Tell what `item` is to this pass; a done one is thereby passed."""
+        self._vanished.discard(item.path)
         if item.path in self.pending or (self.file is not None and self.file.path == item.path):
             return "retry"
         known = self._recent.get(_short(item.path, 10))
@@ -158,6 +163,8 @@ class Bookmark:
 
     def end(self) -> None:
         """Finish the pass: forget identities older than the window, except the newest ones."""
+        for path in self._vanished:
+            self.pending.pop(path, None)
         window = self._place.pass_started - self._lookback_ms
         for key, done in self._recent.items():
             self._pass(key, done)
