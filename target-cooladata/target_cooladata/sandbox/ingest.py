@@ -9,11 +9,10 @@ has answered.
 
 from __future__ import annotations
 
+import binascii
 import hashlib
-import re
 import typing as t
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -23,17 +22,7 @@ MAX_EVENTS_PER_CALL = 300
 FORM = "application/x-www-form-urlencoded"
 """The only content type the CoolaData REST page lists."""
 
-_BROKEN_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DATA_FIELD = b"data="
-# What JSON is made of. Replaced first, for speed: see percent_decode.
-_COMMON_ESCAPES = (
-    (b"%22", b'"'),
-    (b"%2C", b","),
-    (b"%3A", b":"),
-    (b"%20", b" "),
-    (b"%7B", b"{"),
-    (b"%7D", b"}"),
-)
 _HASH_BYTES = 8
 
 
@@ -128,19 +117,20 @@ def reply(events: t.Iterable[ReceivedEvent]) -> bytes:
 def percent_decode(body: bytes) -> bytes:
     """Undo percent-encoding, strictly; a `+` stays a `+`.
 
-    The commonest escapes go first, by `bytes.replace`. That is safe once every `%` is known to start an escape, as
-    none of them stands for a `%` or for a hexadecimal digit; and it takes 9 microseconds an event where the standard
-    library alone, which handles each escape in Python, takes 24.
+    Quoted-printable is percent-encoding with another sign, and the standard library decodes it in C: in a tenth of the
+    time `unquote_to_bytes` takes, which was most of what a call cost. Every escape must shorten the text by two
+    bytes; one that is broken does not. Only a sign before a line break, which quoted-printable removes, has
+    to be looked for.
 
     Raises:
         RefusedBodyError: a `%` is not followed by two hexadecimal digits.
     """
-    if _BROKEN_PERCENT.search(body):
+    quoted = body.replace(b"=", b"%3D").replace(b"%", b"=")
+    decoded = binascii.a2b_qp(quoted)
+    if len(decoded) != len(quoted) - 2 * quoted.count(b"=") or b"%\n" in body or b"%\r" in body:
         msg = "the body is not percent-encoded: a % without two hexadecimal digits"
         raise RefusedBodyError(msg)
-    for escape, character in _COMMON_ESCAPES:
-        body = body.replace(escape, character)
-    return unquote_to_bytes(body)
+    return decoded
 
 
 def _json_text(body: bytes, content_type: str, encodings: str) -> bytes:

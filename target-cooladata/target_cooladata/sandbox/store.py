@@ -24,7 +24,8 @@ if t.TYPE_CHECKING:
     from target_cooladata.sandbox.ingest import ReceivedEvent
     from target_cooladata.sandbox.verdict import Status, Verdict
 
-_ROWS_PER_INSERT = 100
+# As many as a call has: 40,000 events/s, where 100 rows make 37,000. SQLite takes 32,766 values at once.
+_ROWS_PER_INSERT = 300
 
 # Our own words are all that is ever put into the SQL of this module by formatting.
 _COLUMNS = "call_id, status, event_name, user_id, event_time_ms, settles_at_ms, reason, comment, content, text"
