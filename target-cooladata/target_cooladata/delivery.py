@@ -18,6 +18,7 @@ import msgspec
 import tenacity
 
 from target_cooladata.client import Kind, Outcome
+from target_cooladata.concurrency import Gate
 from target_cooladata.exceptions import DeliveryError
 from target_cooladata.ledger import Ledger
 
@@ -26,6 +27,8 @@ BACKOFF_SECONDS = 0.5  # the first wait is drawn from 0 to this, each further on
 MAX_BACKOFF_SECONDS = 30.0  # ... up to this; full jitter, so that several loaders do not come back at once
 MAX_RETRY_AFTER_SECONDS = 300.0  # a hostile or absurd Retry-After must not park a run
 MAX_REFUSALS_IN_A_ROW = 20  # then it is not the events that are wrong
+
+_PASSING = frozenset({Kind.RETRY, Kind.IN_DOUBT})
 
 T = t.TypeVar("T")
 
@@ -64,11 +67,13 @@ class Policy(msgspec.Struct, frozen=True):
 
     Attributes:
         max_concurrency: calls under way at once.
+        max_requests_per_second: calls started in a second; None for no bound.
         max_retry_seconds: from a call's first try to its last; 0 is one try.
         unreadable_200: retry, accept or fail.
     """
 
     max_concurrency: int
+    max_requests_per_second: int | None
     max_retry_seconds: float
     unreadable_200: str
 
@@ -91,7 +96,6 @@ class Delivery(t.Generic[T]):
         on_settled: t.Callable[[Settlement[T]], None],
         idle: t.Callable[[], None],
     ) -> None:
-        self._policy = policy
         self._on_settled = on_settled
         self._idle = idle
         self._ledger = Ledger()
@@ -124,7 +128,7 @@ class Delivery(t.Generic[T]):
         Raises:
             DeliveryError: nothing more can be delivered.
         """
-        while len(self._in_flight) >= self._limit():
+        while len(self._in_flight) >= self._sender.gate.limit:
             self._settle_one(POLL_SECONDS)
             self._idle()
         if self._workers <= len(self._in_flight):
@@ -169,10 +173,6 @@ class Delivery(t.Generic[T]):
                 failures.append(str(error))
         return failures
 
-    def _limit(self) -> int:
-        """The first call of a run goes alone, until one answer has been understood."""
-        return self._policy.max_concurrency if self._sender.understood.is_set() else 1
-
     def _settle_one(self, timeout: float) -> None:
         try:
             settlement = self._done.get(timeout=timeout) if timeout else self._done.get_nowait()
@@ -201,8 +201,9 @@ class _Sender(t.Generic[T]):
     def __init__(self, send: t.Callable[[t.Sequence[T]], Outcome], policy: Policy) -> None:
         self._send = send
         self._policy = policy
-        self.understood = threading.Event()
         self.stopping = threading.Event()
+        self.gate = Gate(policy.max_concurrency, policy.max_requests_per_second, self.stopping)
+        self._understood = False
         self._refusals_in_a_row = 0
         self._lock = threading.Lock()
         self._backoff = tenacity.wait_random_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
@@ -251,7 +252,7 @@ class _Sender(t.Generic[T]):
             return self._call(items, settlement)
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda outcome: outcome.kind in {Kind.RETRY, Kind.IN_DOUBT}),
+            retry=tenacity.retry_if_result(lambda outcome: outcome.kind in _PASSING),
             stop=tenacity.stop_after_delay(self._policy.max_retry_seconds)
             | tenacity.stop_when_event_set(self.stopping),
             wait=self._wait,
@@ -263,26 +264,34 @@ class _Sender(t.Generic[T]):
 
     def _call(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
         settlement.calls += 1
+        started = self.gate.enter()
         outcome = self._send(items)
         if outcome.kind is Kind.UNREADABLE:
             outcome = self._judge_unreadable(outcome)
         elif outcome.kind is Kind.DELIVERED or outcome.status == 200:  # noqa: PLR2004 - HTTP's OK
-            self.understood.set()
+            self._understand()
+        self.gate.leave(started, pressed=outcome.kind in _PASSING)
         if outcome.kind is Kind.IN_DOUBT:
             settlement.in_doubt += len(items)
         return outcome
 
     def _judge_unreadable(self, outcome: Outcome) -> Outcome:
         if self._policy.unreadable_200 == "accept":
-            self.understood.set()
+            self._understand()
             return Outcome(Kind.DELIVERED, outcome.detail, outcome.status)
-        if self._policy.unreadable_200 == "fail" or not self.understood.is_set():
+        if self._policy.unreadable_200 == "fail" or not self._understood:
             detail = (
                 f"{outcome.detail}, so it cannot be told whether events are stored; check `endpoint_url`, and set "
                 "`unreadable_200` to `accept` only if this answer is known to mean success"
             )
             return Outcome(Kind.FATAL, detail, outcome.status)
         return Outcome(Kind.IN_DOUBT, outcome.detail, outcome.status)
+
+    def _understand(self) -> None:
+        """One answer has been understood: the first call goes alone until then."""
+        if not self._understood:
+            self._understood = True
+            self.gate.open()
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Full jitter, and at least as long as the server asked for."""

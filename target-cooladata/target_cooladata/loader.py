@@ -78,7 +78,12 @@ class Loader:
         )
         self._body = BODIES[settings.payload_encoding]
         self._client: Client | None = None
-        policy = Policy(settings.max_concurrency, settings.max_retry_seconds, settings.unreadable_200)
+        policy = Policy(
+            max_concurrency=settings.max_concurrency,
+            max_requests_per_second=settings.max_requests_per_second,
+            max_retry_seconds=settings.max_retry_seconds,
+            unreadable_200=settings.unreadable_200,
+        )
         self._delivery: Delivery[Event] = Delivery(
             lambda events: self._connected().post(self._body(events)),
             policy,

@@ -134,9 +134,15 @@ SCHEMA: dict[str, t.Any] = th.PropertiesList(
     _setting(
         "max_concurrency",
         th.IntegerType(minimum=1, maximum=256),
-        "Calls under way at once, at most.",
+        "Calls under way at once, at most. How many there are adapts to what the API bears.",
         title="Concurrency",
         default=16,  # at 100 ms a call, 16 calls carry 48,000 events a second
+    ),
+    _setting(
+        "max_requests_per_second",
+        th.IntegerType(minimum=1),
+        "Calls started in a second, at most. Without it only the API's own answers slow the run down.",
+        title="Request rate",
     ),
     _setting(
         "request_timeout_seconds",
@@ -222,6 +228,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_bytes: int
     max_batch_age_seconds: int
     max_concurrency: int
+    max_requests_per_second: int | None = None
     request_timeout_seconds: int
     max_retry_seconds: int
     unreadable_200: t.Literal["retry", "accept", "fail"]

@@ -161,7 +161,8 @@ TARGET = {
     "app_key": APP_KEY, "endpoint_url": "https://127.0.0.1:1", "api_version": "v1", "payload_encoding": "data",
     "streams": [{"stream": "s", "event_name": "x"}], "event_time_fallback": "server", "time_zone": "Europe/Berlin",
     "nested_values": "json", "property_names": "reject", "boolean_format": "native", "batch_size_rows": 7,
-    "max_batch_bytes": 5000, "max_batch_age_seconds": 9, "max_concurrency": 2, "request_timeout_seconds": 3,
+    "max_batch_bytes": 5000, "max_batch_age_seconds": 9, "max_concurrency": 2, "max_requests_per_second": 8,
+    "request_timeout_seconds": 3,
     "max_retry_seconds": 0, "unreadable_200": "fail", "on_reject": "fail", "max_reject_percent": 50,
     "rejects_path": "elsewhere", "report_path": "report.json",
 }  # fmt: skip

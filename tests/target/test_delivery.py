@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 
 import pytest
@@ -27,7 +28,10 @@ class Run:
         self, send: Send, *, concurrency: int = 4, retry_seconds: float = 60, unreadable: str = "retry"
     ) -> None:
         self.settled: list[Settlement[int]] = []
-        policy = Policy(concurrency, retry_seconds, unreadable)
+        policy = Policy(
+            max_concurrency=concurrency, max_requests_per_second=None, max_retry_seconds=retry_seconds,
+            unreadable_200=unreadable,
+        )  # fmt: skip
         self.delivery: Delivery[int] = Delivery(send, policy, on_settled=self.settled.append, idle=lambda: None)
 
     def load(self, *batches: t.Sequence[int]) -> None:
@@ -170,17 +174,26 @@ def test_unreadable_answers_can_be_taken_for_delivered_or_for_the_end() -> None:
         Run(answering(DELIVERED, UNREADABLE), unreadable="fail").load([1], [2])
 
 
-def test_calls_run_at_once_up_to_the_limit() -> None:
-    meeting = threading.Barrier(4, timeout=30)
+def test_calls_run_at_once_up_to_the_limit_and_never_beyond() -> None:
+    under_way, most = 0, 0
+    lock = threading.Lock()
 
-    def send(items: t.Sequence[int]) -> Outcome:
-        if items[0] > 0:
-            meeting.wait()  # passes only if four calls are under way together
+    def send(_: t.Sequence[int]) -> Outcome:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.005)  # the round trip of a server
+        with lock:
+            under_way -= 1
         return DELIVERED
 
     run = Run(send, concurrency=4)
-    run.load(*[[number] for number in range(9)])
-    assert run.delivered == list(range(9))
+    for start in range(0, 10_000, 10):
+        run.load(*[[number] for number in range(start, start + 10)])
+        if most == 4:
+            break
+    assert most == 4
 
 
 def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() -> None:

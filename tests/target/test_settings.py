@@ -94,7 +94,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "STREAMS": '[{"stream": "s", "event_name": "x"}]', "EVENT_TIME_FALLBACK": "server",
         "TIME_ZONE": "Europe/Berlin", "NESTED_VALUES": "json", "PROPERTY_NAMES": "reject",
         "BOOLEAN_FORMAT": "native", "BATCH_SIZE_ROWS": "7",
-        "MAX_BATCH_BYTES": "5000", "MAX_BATCH_AGE_SECONDS": "9", "MAX_CONCURRENCY": "2", "REQUEST_TIMEOUT_SECONDS": "3",
+        "MAX_BATCH_BYTES": "5000", "MAX_BATCH_AGE_SECONDS": "9", "MAX_CONCURRENCY": "2", "MAX_REQUESTS_PER_SECOND": "8",
+        "REQUEST_TIMEOUT_SECONDS": "3",
         "MAX_RETRY_SECONDS": "0", "UNREADABLE_200": "fail", "ON_REJECT": "fail", "MAX_REJECT_PERCENT": "50",
         "REJECTS_PATH": "elsewhere", "REPORT_PATH": "report.json",
     }  # fmt: skip
