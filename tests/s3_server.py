@@ -160,8 +160,11 @@ class _Gate:
 def _serve(log: Path) -> None:
     """Serve until standard input ends, which it does when the parent does."""
     from moto import settings  # noqa: PLC0415 - the server's process alone
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
-    from moto.server import MotoRequestHandler  # noqa: PLC0415
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
     from werkzeug.serving import make_server  # noqa: PLC0415
 
     class Handler(MotoRequestHandler):

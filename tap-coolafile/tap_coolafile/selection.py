@@ -93,7 +93,7 @@ class Selection:
                 continue
             self.matched = True
             covered = any(_same_place(other, pattern) and other.matches(item.path) for other in earlier)
-            if covered or not self._is_ours(item):
+            if covered or not self._is_ours(item) or self._is_archived(item):
                 continue
             task = self._judged(source, mark, item)
             if task is not None:
@@ -112,6 +112,14 @@ class Selection:
             return True
         self._report.files_other_shard += 1
         return False
+
+    def _is_archived(self, item: FileItem) -> bool:
+        if not item.archived:
+            return False
+        if not self._report.files_archived:
+            self._logger.warning("%s is archived and cannot be read, nor can any like it; restore it first", item.name)
+        self._report.files_archived += 1
+        return True
 
     def _judged(self, source: Source, mark: Bookmark, item: FileItem) -> Task | None:
         verdict = mark.verdict(item)

@@ -20,25 +20,20 @@ from tap_coolafile.tap import TapCoolaFile
 from tests.s3_server import S3Server
 
 if t.TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from tap_coolafile.stream import EventStream
 
 TAP = str(Path(sys.executable).with_name("tap-coolafile"))
 
-SEED_ROWS = (
-    '{"user_id": "PU4UplQaZtaYWgRdLcntauwg","age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", '
-    '"event_time_ts":"2012-10-15 04:06:30", "event_name":"login","ip":"","country":"USA","city":"CHICAGO",'
-    '"browser":"moz","membership":"gold","referals":"2","social":"fblike"}',
-    '{"user_id": "PU4UplQaZtaYWgRdLcntauwg", "age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", '
-    '"event_timestamp":"2012-10-15 04:06:35", "event_name":"refresh","ip":"","country":"USA","city":"CHICAGO",'
-    '"browser":"moz","membership":"gold","referals":"2","social":"fblike"}',
-    '{"user_id": "PU4UplQaZtaYWgRdLcntauwg", "age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", '
-    '"event_time_ts":"2012-10-15 04:06:40", "event_name":"additem","ip":"","country":"USA","city":"CHICAGO",'
-    '"browser":"moz","qty":"1","membership":"gold","referals":"2","social":"fblike"}',
-    '{"user_id": "PU4UplQaZtaYWgRdLcntauwg", "age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", '
-    '"event_time_ts":"2012-10-15 04:06:45", "event_name":"payment","ip":"","country":"USA","city":"CHICAGO",'
-    '"browser":"moz","currency":"usd","cur_amount":"100","qty":"1","level":"3","rank":"novice",'
-    '"membership":"gold","referals":"2","social":"fblike"}',
-)
+# ruff: noqa: E501 - the sample rows stand as they are printed
+_SEED = """\
+{"user_id": "PU4UplQaZtaYWgRdLcntauwg","age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", "event_time_ts":"2012-10-15 04:06:30", "event_name":"login","ip":"","country":"USA","city":"CHICAGO","browser":"moz","membership":"gold","referals":"2","social":"fblike"}
+{"user_id": "PU4UplQaZtaYWgRdLcntauwg", "age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", "event_timestamp":"2012-10-15 04:06:35", "event_name":"refresh","ip":"","country":"USA","city":"CHICAGO","browser":"moz","membership":"gold","referals":"2","social":"fblike"}
+{"user_id": "PU4UplQaZtaYWgRdLcntauwg", "age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", "event_time_ts":"2012-10-15 04:06:40", "event_name":"additem","ip":"","country":"USA","city":"CHICAGO","browser":"moz","qty":"1","membership":"gold","referals":"2","social":"fblike"}
+{"user_id": "PU4UplQaZtaYWgRdLcntauwg", "age":21,"gender":"f", "session_id": "4353p1ujlco2on1lbzmmwrnu", "event_time_ts":"2012-10-15 04:06:45", "event_name":"payment","ip":"","country":"USA","city":"CHICAGO","browser":"moz","currency":"usd","cur_amount":"100","qty":"1","level":"3","rank":"novice","membership":"gold","referals":"2","social":"fblike"}
+"""
+SEED_ROWS = tuple(_SEED.splitlines())
 """The sample rows of CoolaData's S3 page."""
 
 
@@ -60,6 +55,7 @@ class Run:
         self.messages: list[dict[str, t.Any]] = [json.loads(line) for line in self.lines]
         self.log = log
         self.code = code
+        self.text = ""
 
     def of(self, kind: str) -> list[dict[str, t.Any]]:
         """Return the messages of one type."""
@@ -139,16 +135,17 @@ class Workplace:
     def sync(self, state: t.Any = None, catalog: t.Any = None, **config: t.Any) -> Run:
         """Run the tap within this process, which is quicker than starting one; a failure is raised."""
         tap = TapCoolaFile(config=self.config | config, state=state, catalog=catalog, setup_mapper=False)
-        stream = tap.streams["events"]
+        stream = t.cast("EventStream", tap.streams["events"])
         stream.await_rows()
         tap.setup_mapper()
-        output = io.TextIOWrapper(io.BytesIO())
+        raw = io.BytesIO()
+        output = io.TextIOWrapper(raw)
         with contextlib.redirect_stdout(output):
             try:
                 tap.sync_all()
             finally:
                 tap.writer.flush()
-                self.last = Run(t.cast("io.BytesIO", output.buffer).getvalue())
+                self.last = Run(raw.getvalue())
                 if stream.report is not None:
                     self.last.log = "Report: " + stream.report.to_json()
         return self.last
@@ -189,6 +186,7 @@ class WebServer:
         self.passwords: dict[str, str] = {}
         self.drop_after: list[int] = []
         self.ranges = True
+        self.sent = 0
         self.head_status = 200
         outer = self
 
@@ -238,7 +236,10 @@ class _FileHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             left = web.drop_after.pop(0) if web.drop_after else len(data)
-            self.wfile.write(data[begin : begin + left])
+            with contextlib.suppress(ConnectionError):
+                for at in range(begin, begin + left, 1 << 16):
+                    self.wfile.write(data[at : min(at + (1 << 16), begin + left)])
+                    web.sent += 1 << 16
 
     def log_message(self, *_: t.Any) -> None:
         """Say nothing: `asked` keeps what tests want to know."""
@@ -250,9 +251,3 @@ def web() -> Iterator[WebServer]:
     server = WebServer()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def rows() -> Callable[[int], list[str]]:
-    """Make so many valid rows."""
-    return lambda count: [event(number) for number in range(count)]

@@ -1,4 +1,4 @@
-"""Messages of a run: the schema widens before it is needed, a catalog is obeyed, and both ways of writing say the same."""
+"""Messages of a run: the schema widens in time, a catalog is obeyed, and both ways of writing say the same."""
 
 from __future__ import annotations
 

@@ -14,8 +14,6 @@ from tap_coolafile.settings import CONFIG_SCHEMA
 from tests.tap.conftest import SEED_ROWS, TAP, Run, WebServer, Workplace, event
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.s3_server import S3Server
 
 
@@ -90,15 +88,15 @@ def test_a_good_run_never_says_the_words_that_meltano_takes_for_failure(place: W
 
 
 def test_no_event_content_appears_in_the_log_at_any_level(place: Workplace) -> None:
-    place.write("a.json", event(1, secret="sesame"), '{"event_name":"sesame"', event(2, secret=5))
+    place.write("a.json", event(1, note="sesame"), '{"event_name":"sesame"', event(2, note=5))
     run = place.run(env=os.environ | {"TAP_COOLAFILE_LOGLEVEL": "DEBUG"})
     assert run.code == 0
     assert "sesame" not in run.log
 
 
 def test_a_failing_stream_map_does_not_print_the_event(place: Workplace) -> None:
-    place.write("a.json", event(1, secret="sesame"))
-    run = place.run(stream_maps={"events": {"n": "int(secret)"}}, env=os.environ | {"TAP_COOLAFILE_LOGLEVEL": "DEBUG"})
+    place.write("a.json", event(1, note="sesame"))
+    run = place.run(stream_maps={"events": {"n": "int(note)"}}, env=os.environ | {"TAP_COOLAFILE_LOGLEVEL": "DEBUG"})
     assert run.code == 1
     assert "sesame" not in run.log
 
@@ -167,7 +165,7 @@ def test_settings_are_taken_from_the_environment(place: Workplace) -> None:
 
 
 def test_a_setting_of_the_wrong_type_is_named_without_its_value(place: Workplace) -> None:
-    run = place.run(max_row_bytes="many", aws_secret_access_key="geheim")
+    run = place.run(max_row_bytes="many", aws_profile="geheim")
     assert run.code == 1
     assert "max_row_bytes is not a whole number" in run.log
     assert "geheim" not in run.log
@@ -259,10 +257,14 @@ def test_a_reader_that_goes_away_ends_the_run_in_one_line(place: Workplace) -> N
 def test_a_signal_ends_the_run_in_order_with_a_state_that_is_never_ahead(
     place: Workplace, signum: signal.Signals, code: int
 ) -> None:
-    total = 200_000
+    total = 20_000
     place.write("a.json", *(event(number) for number in range(total)))
     tap = subprocess.Popen(
-        place.command(state_interval_rows=1000), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=place.folder
+        place.command(state_interval_rows=1000),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=place.folder,
+        bufsize=0,
     )
     assert tap.stdout is not None
     # The pipe is full until it is read, so the signals find the run at work.
@@ -307,19 +309,19 @@ class TestS3:
         ],
     )
     def test_a_refusal_is_one_line_with_bucket_call_and_settings(
-        self, place: Workplace, s3: S3Server, bucket: str, keys: str, uri: str, tmp_path: Path
+        self, place: Workplace, s3: S3Server, bucket: str, keys: str, uri: str
     ) -> None:
-        given = {
-            "secret": {"aws_access_key_id": s3.admin.access, "aws_secret_access_key": "wrong"},
-            "unknown": {"aws_access_key_id": "AKIAUNKNOWN", "aws_secret_access_key": "wrong"},
-            "none": {},
-            "anonymous": {"aws_anonymous": True},
-            "no_rights": s3.user(f"nobody-{bucket}", [{"Effect": "Deny", "Action": "*", "Resource": "*"}]).settings()
-            if keys == "no_rights"
-            else {},
-        }[keys]
+        nobody = [{"Effect": "Deny", "Action": "*", "Resource": "*"}]
+        cases: dict[str, t.Callable[[], dict[str, t.Any]]] = {
+            "secret": lambda: {"aws_access_key_id": s3.admin.access, "aws_secret_access_key": "wrong"},
+            "unknown": lambda: {"aws_access_key_id": "AKIAUNKNOWN", "aws_secret_access_key": "wrong"},
+            "none": dict,
+            "anonymous": lambda: {"aws_anonymous": True},
+            "no_rights": lambda: s3.user("nobody", nobody).settings(),
+        }
+        given = cases[keys]()
         env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        env |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path), "TAP_COOLAFILE_LOGLEVEL": "DEBUG"}
+        env |= {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(place.folder), "TAP_COOLAFILE_LOGLEVEL": "DEBUG"}
         run = place.run(uris=f"s3://{bucket}/{uri}", env=env, **self.settings(s3, **given))
         assert run.code == 1
         (line,) = run.complaints

@@ -23,6 +23,7 @@ if t.TYPE_CHECKING:
 _TIMEOUT_S = (10, 60)
 _ATTEMPTS = 5
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+PAUSE_S = 0.2
 _IDENTITY = {"Accept-Encoding": "identity"}
 
 
@@ -96,7 +97,7 @@ class HttpSource:
                 if response.status_code not in _RETRIED or attempt == _ATTEMPTS:
                     return response
                 response.close()
-            time.sleep(min(0.2 * 2**attempt, 5))
+            time.sleep(min(PAUSE_S * 2**attempt, 5))
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
     def _refuse(self, response: requests.Response) -> None:
@@ -136,7 +137,7 @@ class _Download:
                 data: bytes = self._response.raw.read(size)
             except (urllib3.exceptions.HTTPError, OSError):
                 self._response.close()
-                time.sleep(min(0.2 * 2**attempt, 5))
+                time.sleep(min(PAUSE_S * 2**attempt, 5))
                 self._response = self._source.connect(self._item, self._offset)
             else:
                 self._offset += len(data)

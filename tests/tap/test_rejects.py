@@ -1,0 +1,101 @@
+"""Quarantine: one line for each rejected row, durable before the state, for its owner's eyes alone."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from tap_coolafile.exceptions import StorageError
+from tap_coolafile.rejects import RejectsFile
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.s3_server import S3Server
+
+
+def rejects(path: str, **more: t.Any) -> RejectsFile:
+    return RejectsFile(path, run_id="run1", stream="events", transport_params=more)
+
+
+def add(file: RejectsFile, row: bytes = b"{broken") -> None:
+    file.add(reason="not_json", detail="because", source="s3://b/a.json", line=7, offset=99, row=row)
+
+
+def test_a_reject_is_one_object_with_all_its_fields(tmp_path: Path) -> None:
+    file = rejects(str(tmp_path / "kept"))
+    add(file)
+    file.close()
+    (path,) = (tmp_path / "kept").rglob("*.json")
+    entry = json.loads(path.read_text())
+    assert entry.pop("rejected_at").endswith("Z")
+    assert entry == {
+        "reason": "not_json",
+        "detail": "because",
+        "stream": "events",
+        "source": "s3://b/a.json",
+        "line": 7,
+        "offset": 99,
+        "row": "{broken",
+    }
+
+
+def test_the_file_lies_below_the_day_has_the_name_of_the_run_and_is_its_owners_alone(tmp_path: Path) -> None:
+    file = rejects(str(tmp_path))
+    add(file)
+    file.close()
+    (path,) = tmp_path.rglob("*.json")
+    assert path.name == "run1.json"
+    assert len(path.parent.name) == len("2024-01-31")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert file.location == str(path)
+
+
+def test_no_file_appears_without_a_reject(tmp_path: Path) -> None:
+    file = rejects(str(tmp_path / "kept"))
+    file.close()
+    assert not (tmp_path / "kept").exists()
+    assert file.location == ""
+
+
+def test_bytes_that_are_not_utf8_are_kept_as_base64(tmp_path: Path) -> None:
+    file = rejects(str(tmp_path))
+    add(file, b"\xff\xfe")
+    file.close()
+    (path,) = tmp_path.rglob("*.json")
+    entry = json.loads(path.read_text())
+    assert entry["row_base64"] == "//4="
+    assert "row" not in entry
+
+
+def test_what_was_secured_stands_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
+    file = rejects(str(tmp_path))
+    for count in (1, 2, 3):
+        add(file)
+        file.secure()
+        (path,) = tmp_path.rglob("*.json")
+        assert len(path.read_text().splitlines()) == count
+    file.close()
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    file = rejects(str(tmp_path / "file"))
+    add(file)
+    with pytest.raises(StorageError, match="check rejects_path"):
+        file.secure()
+
+
+def test_rejects_may_go_to_object_storage_in_parts(s3: S3Server) -> None:
+    bucket = s3.bucket("quarantine")
+    file = rejects(f"s3://{bucket}/kept", client=s3.s3)
+    add(file)
+    file.secure()
+    add(file)
+    file.close()
+    found = [entry["Key"] for entry in s3.s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert [key.rsplit("/", 1)[1] for key in found] == ["run1.2.json", "run1.json"]
+    for key in found:
+        assert json.loads(s3.s3.get_object(Bucket=bucket, Key=key)["Body"].read())["row"] == "{broken"

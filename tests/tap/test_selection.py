@@ -1,0 +1,111 @@
+"""Which files a run reads: by stamp, by shard, once each however many URIs match, and what becomes of changed ones."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+import pytest
+
+from tap_coolafile.exceptions import BadFileError, SettingError, StateError
+from tap_coolafile.selection import Shard
+from tests.tap.conftest import Workplace, event
+
+
+def test_a_file_matched_by_several_uris_is_read_once(place: Workplace) -> None:
+    path = place.write("in/a.json", event(1))
+    place.write("in/b.json", event(2))
+    uris = [str(path), f"{place.data}/in/", f"{place.data}/**/*.json", f"file://{place.data}/in/"]
+    assert place.sync(uris=uris).users == ["u1", "u2"]
+
+
+def test_files_older_than_the_start_date_are_left(place: Workplace) -> None:
+    old, new = place.write("a.json", event(1)), place.write("b.json", event(2))
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    os.utime(new, (1_700_000_000, 1_700_000_000))
+    run = place.sync(start_date="2020-01-01T00:00:00Z")
+    assert run.users == ["u2"]
+    assert run.report["files_before_start_date"] == 1
+
+
+def test_shards_share_the_files_without_gap_or_overlap(place: Workplace) -> None:
+    for number in range(40):
+        place.write(f"{number}.json", event(number))
+    shares = [place.sync(shard_count=3, shard_index=index) for index in range(3)]
+    assert sorted(user for run in shares for user in run.users) == sorted(f"u{number}" for number in range(40))
+    assert all(len(run.users) > 5 for run in shares)
+    with pytest.raises(StateError, match="shard"):
+        place.sync(shard_count=4, shard_index=0, state=shares[0].state)
+    assert place.sync(shard_count=3, shard_index=0, state=shares[0].state).users == []
+
+
+def test_a_shard_is_the_same_on_every_machine() -> None:
+    assert [name for name in "abcdefgh" if Shard(2, 0).owns(name)] == ["a", "b", "c", "e", "f"]
+
+
+@pytest.mark.parametrize("variable", ["JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX"])
+def test_the_shard_is_taken_from_kubernetes_or_aws_batch(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    place.write("a.json", event())
+    monkeypatch.setenv(variable, "1")
+    assert place.sync(shard_count=2).state["bookmarks"]["events"]["shard"] == "1 of 2"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"shard_index": 0}, "without shard_count"),
+        ({"shard_count": 2}, "neither shard_index"),
+        ({"shard_count": 2, "shard_index": 2}, "too large"),
+    ],
+)
+def test_half_a_shard_is_refused(place: Workplace, given: dict[str, int], words: str) -> None:
+    place.write("a.json", event())
+    with pytest.raises(SettingError, match=words):
+        place.sync(**given)
+
+
+class TestAChangedFile:
+    """What `on_changed_file` makes of a file that changed after it was read."""
+
+    @staticmethod
+    def changed(place: Workplace, *rows: str, end: str = "\n", before_end: str = "\n", **config: t.Any) -> list[str]:
+        place.write("a.json", *(event(n) for n in range(3)), end=before_end)
+        state = place.sync().state
+        place.write("a.json", *rows, end=end)
+        return place.sync(state=state, **config).users
+
+    def test_what_was_appended_is_read(self, place: Workplace) -> None:
+        rows = [event(n) for n in range(5)]
+        assert self.changed(place, *rows) == ["u3", "u4"]
+
+    def test_appended_rows_keep_their_line_numbers(self, place: Workplace) -> None:
+        self.changed(place, *(event(n) for n in range(4)), "{broken")
+        assert [reject["line"] for reject in place.rejects()] == [5]
+
+    def test_a_rewritten_file_is_a_bad_file_whose_message_names_reload(self, place: Workplace) -> None:
+        with pytest.raises(BadFileError, match="1 bad file"):
+            self.changed(place, *(event(n) for n in range(10, 15)))
+        assert place.last.report["bad_files"] == [f"file://{place.data}/a.json"]
+
+    def test_a_file_that_became_shorter_is_a_bad_file(self, place: Workplace) -> None:
+        with pytest.raises(BadFileError):
+            self.changed(place, event(0))
+
+    def test_a_file_whose_last_line_grew_is_a_bad_file(self, place: Workplace) -> None:
+        with pytest.raises(BadFileError):
+            self.changed(place, *(event(n) for n in range(3)), " ", end="\n", before_end="")
+
+    def test_reload_reads_all_of_it(self, place: Workplace) -> None:
+        assert self.changed(place, event(7), event(8), on_changed_file="reload") == ["u7", "u8"]
+
+    def test_skip_leaves_it(self, place: Workplace) -> None:
+        assert self.changed(place, event(7), on_changed_file="skip") == []
+
+    def test_fail_stops_the_run(self, place: Workplace) -> None:
+        with pytest.raises(BadFileError, match="on_changed_file is fail"):
+            self.changed(place, event(7), on_changed_file="fail")
+
+    def test_a_touched_file_with_the_same_bytes_is_not_read_again(self, place: Workplace) -> None:
+        assert self.changed(place, *(event(n) for n in range(3))) == []

@@ -1,0 +1,86 @@
+"""One file behind http: described by its headers, read by ranges, taken up again where a connection broke."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
+from tap_coolafile.sources.http import HttpSource
+from tap_coolafile.uris import parse
+
+if t.TYPE_CHECKING:
+    from tap_coolafile.sources.base import FileItem
+    from tests.tap.conftest import WebServer
+
+BODY = bytes(range(256)) * 4000
+
+
+def opened(web: WebServer, path: str = "/a.json") -> tuple[HttpSource, FileItem]:
+    source = HttpSource(parse(web.url + path))
+    (item,) = source.files("")
+    return source, item
+
+
+def whole(source: HttpSource, item: FileItem, offset: int = 0) -> bytes:
+    handle = source.open(item, offset)
+    data = b""
+    while more := handle.read(100_000):
+        data += more
+    handle.close()
+    return data
+
+
+def test_a_file_is_described_by_its_headers(web: WebServer) -> None:
+    web.files["/a.json"], web.etags["/a.json"] = BODY, '"one"'
+    _, item = opened(web)
+    assert (item.size, item.etag, item.mtime_ms) == (len(BODY), '"one"', 1350273990000)
+
+
+def test_a_server_that_answers_get_alone_is_asked_by_get(web: WebServer) -> None:
+    web.files["/a.json"], web.head_status = BODY, 405
+    source, item = opened(web)
+    assert whole(source, item) == BODY
+
+
+def test_reading_starts_at_an_offset(web: WebServer) -> None:
+    web.files["/a.json"] = BODY
+    source, item = opened(web)
+    assert whole(source, item, 5000) == BODY[5000:]
+    assert web.asked[-1].endswith("bytes=5000-")
+
+
+def test_a_server_without_ranges_is_read_from_its_beginning(web: WebServer) -> None:
+    web.files["/a.json"], web.ranges = BODY, False
+    source, item = opened(web)
+    assert whole(source, item, 5000) == BODY[5000:]
+
+
+def test_a_connection_that_breaks_is_taken_up_at_its_byte(web: WebServer) -> None:
+    web.files["/a.json"] = BODY
+    source, item = opened(web)
+    web.drop_after = [300_000, 1]
+    assert whole(source, item) == BODY
+    assert [call.split()[-1] for call in web.asked[1:3]] == ["-", "bytes=300000-"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_bad_file(web: WebServer) -> None:
+    web.files["/a.json"], web.etags["/a.json"] = BODY, '"one"'
+    source, item = opened(web)
+    web.etags["/a.json"] = '"two"'
+    with pytest.raises(BadFileError, match="changed while it was read"):
+        whole(source, item)
+
+
+def test_a_missing_file_is_told(web: WebServer) -> None:
+    with pytest.raises(MissingFileError, match="HTTP 404"):
+        opened(web)
+
+
+def test_a_server_that_is_not_there_is_told_without_its_query(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.stop()
+    monkeypatch.setattr("tap_coolafile.sources.http.PAUSE_S", 0.001)
+    with pytest.raises(StorageError, match="cannot be reached") as caught:
+        list(HttpSource(parse(web.url + "/a.json?sig=sesame")).files(""))
+    assert "sesame" not in str(caught.value)

@@ -1,0 +1,124 @@
+"""Objects in S3: keys of every kind, pages, narrowing, ranges, and what the server refuses."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tap_coolafile import settings
+from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
+from tap_coolafile.sources.s3 import S3Source
+from tap_coolafile.uris import parse
+
+if t.TYPE_CHECKING:
+    from tests.s3_server import S3Server
+
+KEYS = ["in/a b.json", "in/a+b.json", "in/a%20b.json", "in/é東.json", "in/deep/er.json", "in/'q'&=?.json", "in/z.json"]
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: S3Server) -> str:
+    return s3.bucket("sources", {key: key.encode() for key in [*KEYS, "in/", "other/x.json"]})
+
+
+def source(s3: S3Server, uri: str, **more: t.Any) -> S3Source:
+    config = {"uris": [uri], "aws_endpoint_url": s3.endpoint_url, **s3.admin.settings(), **more}
+    schema_defaults = {
+        name: declared["default"]
+        for name, declared in settings.CONFIG_SCHEMA["properties"].items()
+        if "default" in declared
+    }
+    return S3Source(parse(uri), settings.load(schema_defaults | config))
+
+
+def keys(found: S3Source, after: str = "") -> list[str]:
+    return [item.path for item in found.files(after)]
+
+
+def test_keys_of_every_kind_are_listed_in_order(s3: S3Server, bucket: str) -> None:
+    assert keys(source(s3, f"s3://{bucket}/in/")) == sorted(KEYS)
+
+
+def test_a_listing_goes_on_after_any_key(s3: S3Server, bucket: str) -> None:
+    assert keys(source(s3, f"s3://{bucket}/in/"), after="in/deep/er.json") == ["in/z.json", "in/é東.json"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_object_of_any_name_is_read(s3: S3Server, bucket: str, key: str) -> None:
+    found = source(s3, f"s3://{bucket}/in/")
+    (item,) = [item for item in found.files("") if item.path == key]
+    handle = found.open(item, 3)
+    assert handle.read(1000) == key.encode()[3:]
+    assert handle.read(1000) == b""
+    handle.close()
+
+
+def test_a_glob_without_deeper_folders_does_not_list_them(s3: S3Server, bucket: str) -> None:
+    before = len(s3.requests())
+    assert keys(source(s3, f"s3://{bucket}/in/a*.json")) == ["in/a b.json", "in/a%20b.json", "in/a+b.json"]
+    (call,) = s3.requests()[before:]
+    assert "prefix=in%2Fa&" in call
+    assert "delimiter=%2F" in call
+
+
+def test_more_keys_than_fit_a_page_are_all_listed(s3: S3Server) -> None:
+    bucket = s3.bucket("pages")
+    for number in range(1005):
+        s3.s3.put_object(Bucket=bucket, Key=f"{number:05}.json", Body=b"x")
+    before = len(s3.requests())
+    assert len(keys(source(s3, f"s3://{bucket}/"))) == 1005
+    assert len(s3.requests()) - before == 2
+
+
+def test_an_object_replaced_after_it_was_listed_is_a_bad_file(s3: S3Server, bucket: str) -> None:
+    s3.s3.put_object(Bucket=bucket, Key="changing.json", Body=b"one")
+    found = source(s3, f"s3://{bucket}/changing.json")
+    (item,) = found.files("")
+    s3.s3.put_object(Bucket=bucket, Key="changing.json", Body=b"two")
+    with pytest.raises(BadFileError, match="changed while it was read"):
+        found.open(item, 0)
+
+
+def test_an_object_deleted_after_it_was_listed_is_a_bad_file(s3: S3Server, bucket: str) -> None:
+    s3.s3.put_object(Bucket=bucket, Key="vanishing.json", Body=b"one")
+    found = source(s3, f"s3://{bucket}/vanishing.json")
+    (item,) = found.files("")
+    s3.s3.delete_object(Bucket=bucket, Key="vanishing.json")
+    with pytest.raises(BadFileError, match="vanished"):
+        found.open(item, 0)
+
+
+def test_an_object_in_any_storage_class_is_read(s3: S3Server, bucket: str) -> None:
+    s3.s3.put_object(Bucket=bucket, Key="classes/ia.json", Body=b"x", StorageClass="STANDARD_IA")
+    (item,) = source(s3, f"s3://{bucket}/classes/").files("")
+    assert not item.archived
+
+
+def test_an_archived_object_is_told_by_its_class(s3: S3Server, bucket: str) -> None:
+    s3.s3.put_object(Bucket=bucket, Key="archive/a.json", Body=b"x", StorageClass="DEEP_ARCHIVE")
+    (item,) = source(s3, f"s3://{bucket}/archive/").files("")
+    assert item.archived
+
+
+def test_a_missing_object_and_a_missing_bucket_are_told(s3: S3Server, bucket: str) -> None:
+    with pytest.raises(MissingFileError, match="does not exist"):
+        keys(source(s3, f"s3://{bucket}/none.json"))
+    with pytest.raises(StorageError, match="the bucket does not exist"):
+        keys(source(s3, "s3://no-such-bucket/"))
+
+
+def test_a_server_that_is_not_there_is_told(s3: S3Server) -> None:
+    with pytest.raises(StorageError, match="aws_endpoint_url"):
+        keys(source(s3, "s3://bucket/", aws_endpoint_url="http://127.0.0.1:9"))
+
+
+def test_an_unknown_profile_is_told(s3: S3Server) -> None:
+    with pytest.raises(StorageError, match="aws_profile"):
+        source(s3, "s3://bucket/", aws_profile="nobody")
+
+
+def test_the_clock_is_the_servers(s3: S3Server, bucket: str) -> None:
+    found = source(s3, f"s3://{bucket}/in/")
+    keys(found)
+    assert found.now_ms() > 1_600_000_000_000

@@ -1,0 +1,110 @@
+"""What a URI means: file, prefix or glob; which keys belong to it; what of it may be told."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tap_coolafile.exceptions import SettingError
+from tap_coolafile.uris import allowed, parse, redacted
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("glob", "key", "matches"),
+    [
+        ("a/*.json", "a/x.json", True),
+        ("a/*.json", "a/b/x.json", False),
+        ("a/**/*.json", "a/x.json", True),
+        ("a/**/*.json", "a/b/c/x.json", True),
+        ("a/**.json", "a/b/x.json", True),
+        ("a/?.json", "a/x.json", True),
+        ("a/?.json", "a/xy.json", False),
+        ("a/[xy].json", "a/y.json", True),
+        ("a/[!xy].json", "a/y.json", False),
+        ("a/[!xy].json", "a/z.json", True),
+        ("a/[0-9]*.json", "a/7up.json", True),
+        ("a/[[]1].json", "a/[1].json", True),
+        ("a/[[]1].json", "a/1.json", False),
+        ("a/x+(1).json", "a/x+(1).json", True),
+        ("a/x.jso", "a/x.json", False),
+    ],
+)
+def test_a_glob_matches_as_documented(glob: str, key: str, *, matches: bool) -> None:
+    assert parse(f"s3://bucket/{glob}").matches(key) is matches
+
+
+def test_a_prefix_ends_in_a_slash_and_a_bucket_alone_is_one() -> None:
+    assert parse("s3://bucket/in/").kind == "prefix"
+    assert parse("s3://bucket").kind == "prefix"
+    assert parse("s3://bucket/in").kind == "file"
+
+
+def test_the_literal_beginning_of_a_glob_narrows_its_listing() -> None:
+    assert parse("s3://bucket/events/2024-*/x.json").literal == "events/2024-"
+
+
+def test_a_local_path_may_be_relative_or_a_file_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse("a b/x.json").path == f"{tmp_path}/a b/x.json"
+    assert parse(f"file://{tmp_path}/a%20b/x.json").path == f"{tmp_path}/a b/x.json"
+    assert parse("a b").kind == "prefix"
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_found_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "[1].json"
+    path.touch()
+    assert parse(str(path)).kind == "file"
+
+
+def test_a_file_uri_of_another_host_is_refused() -> None:
+    with pytest.raises(SettingError, match="another host"):
+        parse("file://server/x.json")
+
+
+@pytest.mark.parametrize("uri", ["https://host/a/*.json", "https://host/in/", "https://host"])
+def test_what_cannot_be_listed_takes_one_file_alone(uri: str) -> None:
+    with pytest.raises(SettingError, match="cannot be listed"):
+        parse(uri)
+
+
+def test_a_name_holds_neither_user_nor_signature() -> None:
+    pattern = parse("https://me:geheim@host:8443/a%20b.json?X-Amz-Signature=s1&X-Amz-Date=d")
+    assert pattern.name == "https://host:8443/a%20b.json"
+    assert pattern.path == "/a b.json"
+
+
+def test_what_a_query_says_besides_tells_files_apart_without_being_told() -> None:
+    one, other = parse("https://host/a.json?id=1&sig=x"), parse("https://host/a.json?id=2&sig=x")
+    assert one.name != other.name
+    assert "id=1" not in one.name
+    assert parse("https://host/a.json?id=1&sig=y").name == one.name
+
+
+@pytest.mark.parametrize(
+    ("path", "fits"),
+    [
+        ("a.json", True),
+        ("x/A.JSON", True),
+        ("csv/a.json", True),
+        ("a.txt", False),
+        ("a.json.gz", False),
+        ("my.csv.json", False),
+        ("CSV.json", False),
+        (".json", True),
+    ],
+)
+def test_the_name_rule_looks_at_the_base_name(path: str, *, fits: bool) -> None:
+    assert allowed(path) is fits
+
+
+def test_compressed_files_are_allowed_on_demand() -> None:
+    assert allowed("a.json.gz", compressed=True)
+
+
+def test_a_message_of_a_library_loses_users_and_queries() -> None:
+    assert redacted("GET https://me:pw@host/a?sig=x failed") == "GET https://host/a?… failed"
