@@ -32,11 +32,13 @@ class Event(msgspec.Struct, frozen=True):
         body: the event as JSON.
         stream: the Singer stream.
         record: the record as it came in, as JSON.
+        position: which record of the input it is, from 1.
     """
 
     body: bytes
     stream: str
     record: bytes
+    position: int
 
 
 class Batcher:

@@ -1,10 +1,10 @@
 """How many calls may be under way at once, and how often one may start.
 
 In: how long each call took and whether it was pushed back. Out: a limit that finds what the server bears: it doubles
-until the first push-back, then grows by one a round trip; push-back (429, 5xx, no answer) or a rising latency lowers it.
-After Vector's adaptive concurrency controller (AIMD over an EWMA of the round trip); beyond it, each probe that is pushed
-back doubles the time to the next one. It knows nothing of what is sent. `Controller` is arithmetic over a clock that it is
-given; `Gate` makes threads wait for it.
+until the first push-back, then grows by one a round trip; push-back (429, 5xx, no answer) or a rising latency lowers
+it. After Vector's adaptive concurrency controller (AIMD over an EWMA of the round trip); beyond it, each probe that is
+pushed back doubles the time to the next one. It knows nothing of what is sent. `Controller` is arithmetic over a clock
+that it is given; `Gate` makes threads wait for it.
 """
 
 from __future__ import annotations

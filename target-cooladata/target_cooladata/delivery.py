@@ -19,8 +19,8 @@ import tenacity
 
 from target_cooladata.client import Kind, Outcome
 from target_cooladata.concurrency import Gate
-from target_cooladata.exceptions import DeliveryError
-from target_cooladata.ledger import Ledger
+from target_cooladata.exceptions import DeliveryError, TargetError
+from target_cooladata.ledger import Checkpoint, Ledger
 
 POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
 BACKOFF_SECONDS = 0.5  # the first wait is drawn from 0 to this, each further one from twice as much ...
@@ -84,6 +84,7 @@ class Delivery(t.Generic[T]):
     Args:
         send: makes one call with some items; used by several threads.
         policy: how hard to try.
+        on_delivered: takes what was acknowledged, in the sending thread, before anything else happens with it.
         on_settled: takes each settlement, before the ledger moves.
         idle: called at least every `POLL_SECONDS` while waiting; may raise to leave.
     """
@@ -93,13 +94,14 @@ class Delivery(t.Generic[T]):
         send: t.Callable[[t.Sequence[T]], Outcome],
         policy: Policy,
         *,
+        on_delivered: t.Callable[[t.Sequence[T]], None],
         on_settled: t.Callable[[Settlement[T]], None],
         idle: t.Callable[[], None],
     ) -> None:
         self._on_settled = on_settled
         self._idle = idle
         self._ledger = Ledger()
-        self._sender = _Sender(send, policy)
+        self._sender = _Sender(send, policy, on_delivered)
         self._waiting: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._in_flight: dict[int, int] = {}
@@ -114,11 +116,11 @@ class Delivery(t.Generic[T]):
         """Reserve the next place in the order, for a batch that is being filled."""
         return self._ledger.issue()
 
-    def add_state(self, state: bytes) -> None:
+    def add_state(self, state: Checkpoint) -> None:
         """Note a state that stands behind every place reserved so far."""
         self._ledger.add_state(state)
 
-    def take_state(self) -> bytes | None:
+    def take_state(self) -> Checkpoint | None:
         """Take the newest state before which everything is settled, once."""
         return self._ledger.take_state()
 
@@ -198,8 +200,14 @@ class _GiveUp(Exception):  # noqa: N818 - carries a verdict out of the recursion
 class _Sender(t.Generic[T]):
     """Delivers one batch: tries, waits, halves. Used by all workers."""
 
-    def __init__(self, send: t.Callable[[t.Sequence[T]], Outcome], policy: Policy) -> None:
+    def __init__(
+        self,
+        send: t.Callable[[t.Sequence[T]], Outcome],
+        policy: Policy,
+        on_delivered: t.Callable[[t.Sequence[T]], None],
+    ) -> None:
         self._send = send
+        self._on_delivered = on_delivered
         self._policy = policy
         self.stopping = threading.Event()
         self.gate = Gate(policy.max_concurrency, policy.max_requests_per_second, self.stopping)
@@ -212,7 +220,7 @@ class _Sender(t.Generic[T]):
         """Deliver what can be delivered, and note the rest in the settlement."""
         try:
             self._deliver(settlement.items, settlement)
-        except _GiveUp as verdict:
+        except (_GiveUp, TargetError) as verdict:
             settlement.failure = str(verdict)
         except Exception as error:  # noqa: BLE001 - a worker that died in silence would hang the run
             settlement.failure = f"an internal fault while sending ({type(error).__name__})"
@@ -222,6 +230,7 @@ class _Sender(t.Generic[T]):
         if outcome.kind is Kind.SPLIT and len(items) == 1:
             outcome = self._try(items, settlement)  # once more, alone: the refusal may have been a passing one
         if outcome.kind is Kind.DELIVERED:
+            self._on_delivered(items)
             settlement.delivered.extend(items)
             self._refusals_in_a_row = 0
         elif outcome.kind is not Kind.SPLIT:

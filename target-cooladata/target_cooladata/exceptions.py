@@ -5,6 +5,7 @@ TargetError                 stops the run: exit 1, one line, state where it is t
 ├── InputError              ... the input is not Singer
 ├── DeliveryError           ... the endpoint, the key or the answers: nothing more can be delivered
 ├── RejectsError            ... a refused record could not be kept
+├── JournalError            ... what was acknowledged could not be noted
 └── RejectLimitError        ... a record was refused and `on_reject` is `fail`
 Interrupted                 stops the run in order: exit 130 or 143
 Rejected                    refuses one record, which is kept with its reason; the run goes on
@@ -31,6 +32,10 @@ class DeliveryError(TargetError):
 
 class RejectsError(TargetError):
     """The rejects file cannot be written."""
+
+
+class JournalError(TargetError):
+    """The journal cannot be written."""
 
 
 class RejectLimitError(TargetError):

@@ -9,6 +9,20 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A STATE of the input.
+
+    Attributes:
+        state: its value, as JSON.
+        position: how many records stand before it.
+    """
+
+    state: bytes
+    position: int
+
 
 class Ledger:
     """Orders acknowledgements that come in any order."""
@@ -17,7 +31,7 @@ class Ledger:
         self._next_ticket = 0
         self._first_unsettled = 0
         self._settled: set[int] = set()
-        self._states: deque[tuple[int, bytes]] = deque()
+        self._states: deque[tuple[int, Checkpoint]] = deque()
 
     @property
     def open_tickets(self) -> int:
@@ -37,13 +51,13 @@ class Ledger:
             self._settled.remove(self._first_unsettled)
             self._first_unsettled += 1
 
-    def add_state(self, state: bytes) -> None:
+    def add_state(self, state: Checkpoint) -> None:
         """Note a state that stands behind every ticket issued so far."""
         if self._states and self._states[-1][0] == self._next_ticket:
             self._states.pop()  # nothing lies between the two
         self._states.append((self._next_ticket, state))
 
-    def take_state(self) -> bytes | None:
+    def take_state(self) -> Checkpoint | None:
         """Take the newest state that is allowed, if there is one not taken before."""
         state = None
         while self._states and self._states[0][0] <= self._first_unsettled:

@@ -13,6 +13,7 @@ import time
 import typing as t
 from collections import Counter
 from operator import attrgetter
+from pathlib import Path
 
 import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
@@ -22,6 +23,8 @@ from target_cooladata.batches import BODIES, Batcher, Event
 from target_cooladata.delivery import Delivery, Policy, Settlement
 from target_cooladata.events import EventMaker, Facts
 from target_cooladata.exceptions import InputError, Interrupted, Rejected, RejectLimitError, TargetError
+from target_cooladata.journal import Journal
+from target_cooladata.ledger import Checkpoint
 from target_cooladata.rejects import RejectsWriter
 from target_cooladata.settings import StreamSettings
 
@@ -69,6 +72,8 @@ class Loader:
         self.tally = report.Tally()
         self._facts = Facts()
         self._rejects = RejectsWriter(settings.rejects_path, self.tally.run_id)
+        self._journal = _journal(settings, self.tally.run_id)
+        self._position = 0
         self._makers: dict[str, EventMaker] = {}
         self._known: set[str] = set()
         self._batcher = Batcher(
@@ -87,12 +92,14 @@ class Loader:
         self._delivery: Delivery[Event] = Delivery(
             lambda events: self._connected().post(self._body(events)),
             policy,
+            on_delivered=self._on_delivered,
             on_settled=self._on_settled,
             idle=self._idle,
         )
         self._ticket = 0
         self._now = time.monotonic()
-        self._state: bytes | None = None
+        self._checkpoint: Checkpoint | None = None
+        self._has_begun = False
         self._state_written_at = 0.0
         self._ended = False
         self.signum: int | None = None
@@ -144,7 +151,9 @@ class Loader:
 
     def on_state(self, message: Message) -> None:
         """Take a STATE; it goes out once everything before it is settled."""
-        self._delivery.add_state(bytes(message.value))
+        state = bytes(message.value)
+        self._begin(state)
+        self._delivery.add_state(Checkpoint(state, self._position))
 
     def tick(self) -> None:
         """Do what is due: take in outcomes, send an old batch, write a state; leave if a signal came."""
@@ -167,6 +176,8 @@ class Loader:
         self._write_state(final=True)
         self._rejects.close()
         self._ended = True
+        if self._journal is not None:
+            self._journal.close(finished=True)
         self._disconnect()
         failures = self.tally.over_limit(self._settings.max_reject_percent) + self.tally.barren()
         return self._report(failures)
@@ -184,6 +195,8 @@ class Loader:
             self._rejects.close()
         except TargetError as error:
             self._logger.error("%s", error)  # noqa: TRY400 - a sentence for the user, not a traceback
+        if self._journal is not None:
+            self._journal.close(finished=False)
         self._disconnect()
         self._report([])
 
@@ -207,14 +220,21 @@ class Loader:
                 self._load(stream_map.stream_alias, _encode(mapped), message.time_extracted)
 
     def _load(self, stream: str, record: bytes, time_extracted: str | None) -> None:
+        self._begin(None)
+        position = self._position + 1
         try:
             body = self._maker(stream).make(record, time_extracted)
         except Rejected as verdict:
+            self._position = position
             self.tally.stream(stream).records_read += 1
             self._reject(stream, record, verdict.reason, verdict.detail)
             return
+        self._position = position
         self.tally.stream(stream).records_read += 1
-        event = Event(body, stream, record)
+        if self._journal is not None and self._journal.knows_any and self._journal.knows(position, record):
+            self.tally.stream(stream).events_already_delivered += 1
+            return
+        event = Event(body, stream, record, position)
         if not self._batcher.fits(event):
             self._send()
         if not len(self._batcher):
@@ -239,6 +259,13 @@ class Loader:
                 "run stops there because `on_reject` is `fail`"
             )
             raise RejectLimitError(msg)
+
+    def _begin(self, leading: bytes | None) -> None:
+        """The first STATE or record says where this input starts."""
+        if not self._has_begun:
+            self._has_begun = True
+            if self._journal is not None:
+                self._journal.begin(leading)
 
     # Delivery
 
@@ -272,22 +299,24 @@ class Loader:
         if self.signum is not None:
             raise Interrupted(self.signum)
 
+    def _on_delivered(self, events: t.Sequence[Event]) -> None:
+        if self._journal is not None:
+            self._journal.note([(event.position, event.record) for event in events])
+
     def _write_state(self, *, final: bool = False) -> None:
         newest = self._delivery.take_state()
         if newest is not None:
-            self._state = newest
-        if self._state is None or not (final or self._now - self._state_written_at >= STATE_INTERVAL_SECONDS):
+            self._checkpoint = newest
+        if self._checkpoint is None or not (final or self._now - self._state_written_at >= STATE_INTERVAL_SECONDS):
             return
+        checkpoint, self._checkpoint = self._checkpoint, None
         self._rejects.sync()
-        try:
-            sys.stdout.write(f"{self._state.decode()}\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            self._state = None
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
-            msg = "standard output was closed, so the state of what is delivered cannot be handed on"
-            raise TargetError(msg) from None
-        self._state = None
+        if self._journal is not None:
+            self._journal.announce(checkpoint.state, checkpoint.position)
+        _print(checkpoint.state)
+        # After a signal Meltano listens no more, so the next run may start from the state before this one.
+        if self._journal is not None and self.signum is None:
+            self._journal.confirm()
         self._state_written_at = self._now
         self.tally.states_written += 1
 
@@ -325,3 +354,19 @@ class Loader:
                 self._rejects.location,
                 ", ".join(f"{reason} {count}" for reason, count in self.tally.reject_reasons.most_common()),
             )
+
+
+def _journal(settings: Settings, run_id: str) -> Journal | None:
+    if not settings.journal_path:
+        return None
+    return Journal(Path(settings.journal_path), f"{settings.endpoint_url}\0{settings.app_key}", run_id)
+
+
+def _print(state: bytes) -> None:
+    try:
+        sys.stdout.write(f"{state.decode()}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
+        msg = "standard output was closed, so the state of what is delivered cannot be handed on"
+        raise TargetError(msg) from None

@@ -31,6 +31,7 @@ class StreamTally(msgspec.Struct):
     events_delivered: int = 0
     events_rejected: int = 0
     records_filtered: int = 0
+    events_already_delivered: int = 0
 
 
 class Tally:
@@ -74,7 +75,7 @@ class Tally:
             f"stream {name!r}: none of its {tally.events_rejected:,} records became an event; `streams` can say which "
             "of its properties are the user id, the event time and the event name"
             for name, tally in self.streams.items()
-            if tally.events_rejected and not tally.events_delivered
+            if tally.events_rejected and not tally.events_delivered + tally.events_already_delivered
         ]
 
     def report(self, **more: t.Any) -> dict[str, t.Any]:
@@ -85,7 +86,6 @@ class Tally:
             "started_at": self.started_at.isoformat(timespec="milliseconds"),
             "seconds": round(time.monotonic() - self._started, 3),
             **totals,
-            "events_already_delivered": 0,
             "events_undelivered": self.undelivered,
             "equation_closes": self._closes(totals),
             "reject_reasons": dict(self.reject_reasons),
@@ -98,7 +98,7 @@ class Tally:
         }
 
     def _closes(self, totals: dict[str, int]) -> bool:
-        ends = totals["events_delivered"] + totals["events_rejected"] + totals["records_filtered"] + self.undelivered
+        ends = sum(count for field, count in totals.items() if field != "records_read") + self.undelivered
         return totals["records_read"] == ends
 
 

@@ -190,6 +190,14 @@ SCHEMA: dict[str, t.Any] = th.PropertiesList(
         default="rejects/target-cooladata",
     ),
     _setting(
+        "journal_path",
+        th.StringType,
+        "The folder that remembers what was acknowledged after the last STATE that went out, so that a run that died "
+        "does not send it again. Empty: do without.",
+        title="Journal path",
+        default="rejects/target-cooladata-journal",  # local and beside the rejects; it holds hashes only
+    ),
+    _setting(
         "report_path",
         th.StringType,
         "A file for the run's report, one JSON object. It is logged in any case.",
@@ -235,6 +243,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on_reject: t.Literal["quarantine", "fail"]
     max_reject_percent: int
     rejects_path: str
+    journal_path: str
     report_path: str | None = None
 
     @property

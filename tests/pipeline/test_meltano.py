@@ -164,7 +164,7 @@ TARGET = {
     "max_batch_bytes": 5000, "max_batch_age_seconds": 9, "max_concurrency": 2, "max_requests_per_second": 8,
     "request_timeout_seconds": 3,
     "max_retry_seconds": 0, "unreadable_200": "fail", "on_reject": "fail", "max_reject_percent": 50,
-    "rejects_path": "elsewhere", "report_path": "report.json",
+    "rejects_path": "elsewhere", "journal_path": "here", "report_path": "report.json",
 }  # fmt: skip
 READERS = {
     "tap-coolafile": lambda config: load_tap_settings(normalise(config)),

@@ -26,7 +26,10 @@ def run_target(sandbox: SandboxServer, tmp_path: Path) -> RunTarget:
     """The target's command, sending to the test's sandbox, its rejects below the test's folder."""
 
     def command(*lines: str, env: t.Mapping[str, str] | None = None, **settings: t.Any) -> Finished:
-        usual = {"endpoint_url": sandbox.url, "app_key": APP_KEY, "rejects_path": str(tmp_path / "rejects")}
+        usual = {
+            "endpoint_url": sandbox.url, "app_key": APP_KEY, "rejects_path": str(tmp_path / "rejects"),
+            "journal_path": str(tmp_path / "journal"),
+        }  # fmt: skip
         config = write_config(tmp_path, **(usual | settings))
         return run("target-cooladata", "--config", config, stdin="".join(lines), env=env)
 

@@ -10,7 +10,7 @@ from target_cooladata.batches import SAFE, Batcher, Event, data_body, percent_en
 
 
 def event(body: str) -> Event:
-    return Event(body.encode(), "events", b"{}")
+    return Event(body.encode(), "events", b"{}", 1)
 
 
 def batcher(**limits: int) -> Batcher:

@@ -18,7 +18,7 @@ from tests.singer import APP_KEY
 if t.TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
 
-BODY = raw_body([Event(b'{"event_name":"a","user_id":"u","event_timestamp_epoch":1350273990000}', "events", b"{}")])
+BODY = raw_body([Event(b'{"event_name":"a","user_id":"u","event_timestamp_epoch":1350273990000}', "events", b"{}", 1)])
 
 
 def client(url: str, **settings: t.Any) -> Client:

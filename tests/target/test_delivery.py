@@ -11,6 +11,7 @@ import pytest
 from target_cooladata.client import Kind, Outcome
 from target_cooladata.delivery import MAX_REFUSALS_IN_A_ROW, Delivery, Policy, Settlement
 from target_cooladata.exceptions import DeliveryError
+from target_cooladata.ledger import Checkpoint
 
 Send = t.Callable[[t.Sequence[int]], Outcome]
 
@@ -32,7 +33,10 @@ class Run:
             max_concurrency=concurrency, max_requests_per_second=None, max_retry_seconds=retry_seconds,
             unreadable_200=unreadable,
         )  # fmt: skip
-        self.delivery: Delivery[int] = Delivery(send, policy, on_settled=self.settled.append, idle=lambda: None)
+        self.acknowledged: list[int] = []
+        self.delivery: Delivery[int] = Delivery(
+            send, policy, on_delivered=self.acknowledged.extend, on_settled=self.settled.append, idle=lambda: None
+        )
 
     def load(self, *batches: t.Sequence[int]) -> None:
         for batch in batches:
@@ -91,6 +95,7 @@ def test_poisonous_events_are_found_and_the_others_delivered() -> None:
     run = Run(send)
     run.load(range(300))
     assert run.refused == sorted(poison)
+    assert sorted(run.acknowledged) == run.delivered
     assert run.delivered == [number for number in range(300) if number not in poison]
     assert len(calls) <= len(poison) * 18
 
@@ -210,13 +215,13 @@ def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() ->
     delivery.drain()
     delivery.submit(delivery.issue(), [1])
     delivery.submit(delivery.issue(), [2])
-    delivery.add_state(b"behind 1 and 2")
+    delivery.add_state(Checkpoint(b"behind 1 and 2", 2))
     while len(run.settled) < 2:
         delivery.settle()
     assert delivery.take_state() is None
     release.set()
     delivery.drain()
-    assert delivery.take_state() == b"behind 1 and 2"
+    assert delivery.take_state() == Checkpoint(b"behind 1 and 2", 2)
 
 
 def test_a_run_that_is_stopped_does_not_wait_for_a_call_that_hangs() -> None:

@@ -97,7 +97,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "MAX_BATCH_BYTES": "5000", "MAX_BATCH_AGE_SECONDS": "9", "MAX_CONCURRENCY": "2", "MAX_REQUESTS_PER_SECOND": "8",
         "REQUEST_TIMEOUT_SECONDS": "3",
         "MAX_RETRY_SECONDS": "0", "UNREADABLE_200": "fail", "ON_REJECT": "fail", "MAX_REJECT_PERCENT": "50",
-        "REJECTS_PATH": "elsewhere", "REPORT_PATH": "report.json",
+        "REJECTS_PATH": "elsewhere", "JOURNAL_PATH": "here", "REPORT_PATH": "report.json",
     }  # fmt: skip
     assert {name.lower() for name in values} == set(Settings.__struct_fields__)
     with pytest.MonkeyPatch.context() as patch:

@@ -38,7 +38,7 @@ MAX_BODY_BYTES = 100_000_000
 log = logging.getLogger(__name__)
 
 _Result = t.TypeVar("_Result")
-_OWN_HOSTS = frozenset({"127.0.0.1", "localhost"})
+_OWN_HOSTS = frozenset({"127.0.0.1", "localhost", ""})  # no browser leaves Host out
 _STATUSES: frozenset[str] = frozenset(t.get_args(Status))
 _EVENTS_PER_PAGE = 1_000
 _MAX_DIGITS = 18  # of a number SQLite takes
@@ -138,7 +138,7 @@ class Sandbox:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "token" or not self._knows_token(token.strip()):
             return error_answer(HTTPStatus.UNAUTHORIZED, "the header `Authorization: Token <token>` is needed")
-        form = await request.read() if request.method == "POST" else request.query_string.encode()
+        form = await request.read() if request.method == "POST" else request.rel_url.raw_query_string.encode()
         try:
             fields = dict(parse_qsl(form.decode(), errors="strict"))
         except ValueError:
@@ -215,7 +215,8 @@ async def _guard(
 ) -> web.StreamResponse:
     """Keep web pages of elsewhere out, and tracebacks, which could quote events, in."""
     # A page may have its own name resolve to 127.0.0.1 (shows in Host), or post a form here (shows in Origin).
-    if request.url.host not in _OWN_HOSTS or request.headers.get("Origin") not in {None, f"http://{request.host}"}:
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    if host.partition(":")[0].lower() not in _OWN_HOSTS or origin not in {None, f"http://{host}"}:
         return error_answer(HTTPStatus.MISDIRECTED_REQUEST, "the sandbox answers programs on this machine")
     try:
         return await handler(request)

@@ -83,7 +83,9 @@ class Writer:
             calls.append(waiting)
         return calls, False
 
-    def _commit(self, calls: list[_Waiting]) -> None:
+    def _commit(self, waiting: list[_Waiting]) -> None:
+        # From here on a call cannot be given up any more, as the server does when it is told to stop.
+        calls = [call for call in waiting if call.done.set_running_or_notify_cancel()]
         try:
             with self._store.transaction():
                 self._refresh_schema()

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import json
+import random
+import signal
+import stat
+import subprocess
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_cooladata.exceptions import JournalError
+from target_cooladata.journal import ENTRY, Journal, digest, read, spans
+from tests.commands import BIN, write_config
+from tests.singer import APP_KEY, event, schema, state
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox_server import SandboxServer
+    from tests.target.conftest import RunTarget
+
+S0, S1, S2 = b'{"n": 0}', b'{"n": 1}', b'{"n": 2}'
+
+
+def records(*positions: int, text: str = "r") -> list[tuple[int, bytes]]:
+    return [(position, f"{text}{position}".encode()) for position in positions]
+
+
+class Run:
+    """One run's journal in a folder; it dies unless it is finished."""
+
+    def __init__(self, folder: Path, leading: bytes | None, name: str = "run", identity: str = "project") -> None:
+        self.journal = Journal(folder, identity, name)
+        self.journal.begin(leading)
+
+    @classmethod
+    def starter(cls, folder: Path) -> t.Iterator[t.Callable[..., Run]]:
+        runs: list[Run] = []
+
+        def start(*arguments: t.Any, **more: t.Any) -> Run:
+            runs.append(cls(folder, *arguments, **more))
+            return runs[-1]
+
+        yield start
+        for run in runs:
+            run.dies()
+
+    def goes_out(self, state: bytes, position: int) -> None:
+        self.journal.announce(state, position)
+        self.journal.confirm()
+
+    def dies(self) -> None:
+        self.journal.close(finished=False)
+
+    def known(self, *positions: int, text: str = "r") -> list[int]:
+        return [position for position, record in records(*positions, text=text) if self.journal.knows(position, record)]
+
+
+Start = t.Callable[..., Run]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> t.Iterator[Start]:
+    """Start runs whose journals lie in the test's folder."""
+    yield from Run.starter(tmp_path)
+
+
+def test_what_a_run_that_died_had_acknowledged_is_known_to_the_next_from_the_same_state(start: Start) -> None:
+    first = start(S0)
+    first.journal.note(records(1, 2, 5))
+    first.dies()
+    assert start(S0, "next").known(*range(1, 8)) == [1, 2, 5]
+
+
+def test_positions_count_from_the_last_state_that_went_out(start: Start) -> None:
+    first = start(S0)
+    first.journal.note(records(1, 2, 3, 5))
+    first.goes_out(S1, 3)
+    first.dies()
+    second = start(S1, "next")
+    assert second.journal.knows(2, b"r5")
+    assert not second.journal.knows(1, b"r4")
+    assert not second.journal.knows(3, b"r3")
+
+
+def test_another_or_no_leading_state_knows_nothing(start: Start) -> None:
+    first = start(S0)
+    first.journal.note(records(1, 2, 3, 4))
+    first.goes_out(S1, 2)
+    first.dies()
+    for number, leading in enumerate((S0, S2, None)):
+        other = start(leading, f"other{number}")
+        assert not other.journal.knows_any
+        other.journal.close(finished=True)
+
+
+def test_a_state_that_is_announced_but_not_known_to_have_gone_out_leaves_both_open(start: Start) -> None:
+    for leading, expected in ((S0, [1, 2, 3, 4]), (S1, [])):
+        first = start(S0)
+        first.journal.note(records(1, 2, 3, 4))
+        first.journal.announce(S1, 2)
+        first.dies()
+        second = start(leading, "next")
+        assert second.known(1, 2, 3, 4) == expected
+        assert second.journal.knows_any
+        second.journal.close(finished=True)
+
+
+def test_a_state_is_the_same_however_it_is_spelled() -> None:
+    assert digest(b'{"a": 1, "b": {"c": [1.5, 2]}}') == digest(b'{"b":{"c":[1.5,2]},"a":1}')
+    assert digest(b'{"a": 1}') != digest(b'{"a": 2}')
+
+
+def test_the_same_content_at_another_place_is_another_record(start: Start) -> None:
+    first = start(S0)
+    first.journal.note([(1, b"same"), (2, b"same")])
+    first.dies()
+    second = start(S0, "next")
+    assert [second.journal.knows(position, b"same") for position in (1, 2, 3)] == [True, True, False]
+    assert not second.journal.knows(1, b"other")
+
+
+def test_what_was_known_stays_known_when_the_next_run_dies_too(start: Start, tmp_path: Path) -> None:
+    first = start(S0)
+    first.journal.note(records(1, 2))
+    first.dies()
+    second = start(S0, "second")
+    second.journal.note(records(4))
+    second.dies()
+    assert start(S0, "third").known(1, 2, 3, 4) == [1, 2, 4]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_run_that_ends_well_leaves_nothing(start: Start, tmp_path: Path) -> None:
+    run = start(S0)
+    run.journal.note(records(1))
+    run.journal.close(finished=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_under_way_is_left_alone(start: Start) -> None:
+    busy = start(S0)
+    busy.journal.note(records(1))
+    assert not start(S0, "other").journal.knows_any
+
+
+def test_another_project_knows_nothing(start: Start) -> None:
+    first = start(S0)
+    first.journal.note(records(1))
+    first.dies()
+    assert not start(S0, "next", identity="another").journal.knows_any
+
+
+def test_the_file_is_private_and_holds_no_content(start: Start, tmp_path: Path) -> None:
+    run = start(S0)
+    run.journal.note([(1, b"secret words")])
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert b"secret" not in path.read_bytes()
+    run.dies()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match="journal_path"):
+        Run(tmp_path / "file" / "below", S0)
+
+
+@given(st.sets(st.integers(1, 60), max_size=40), st.integers(0, 60), st.integers(0, 2000))
+def test_a_file_cut_off_anywhere_tells_only_what_is_true(noted: set[int], position: int, cut: int) -> None:
+    data = ENTRY.pack(b"B", 0, 16) + digest(S0)
+    for span in spans(records(*sorted(noted))):
+        data += ENTRY.pack(b"A", span.first, len(span.hashes)) + span.hashes
+    data += ENTRY.pack(b"P", position, 16) + digest(S1)
+    whole = read(data, digest(S1))
+    assert whole is not None
+    assert sorted(p for span in whole for p in range(span.first, span.stop)) == sorted(
+        number - position for number in noted if number > position
+    )
+    part = read(data[:cut], digest(S0)) or []
+    assert {p for span in part for p in range(span.first, span.stop)} <= noted
+
+
+# Through the command
+
+
+def test_six_hundred_identical_rows_are_six_hundred_events(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    done = run_target(state(n=0), schema(), *[event(1)] * 600, state(n=600))
+    assert done.code == 0
+    assert sandbox.summary()["events"] == 600
+    assert done.report["events_already_delivered"] == 0
+
+
+def test_a_full_refresh_loads_again(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    lines = [state(n=0), schema(), *map(event, range(10)), state(n=10)]
+    run_target(*lines)
+    run_target(*lines)
+    assert sandbox.summary()["events"] == 20
+
+
+@pytest.fixture
+def broken_run(run_target: RunTarget, sandbox: SandboxServer) -> list[str]:
+    """An input of which a first run delivered some calls behind the last state that went out, and then failed."""
+    lines = [state(n=0), schema(), *map(event, range(1000)), state(n=1000)]
+    sandbox.set_faults({"kind": "status", "status": 403, "times": 1, "every": 3})
+    done = run_target(*lines, max_concurrency=1)
+    assert done.code == 1
+    assert done.states == [{"n": 0}]
+    assert sandbox.summary()["events"] == 600
+    sandbox.clear_faults()
+    return lines
+
+
+def test_what_was_acknowledged_is_not_sent_again(
+    broken_run: list[str], run_target: RunTarget, sandbox: SandboxServer
+) -> None:
+    done = run_target(*broken_run)
+    assert done.code == 0
+    assert sandbox.summary()["events"] == sandbox.summary()["distinct"] == 1000
+    assert done.report["events_already_delivered"] == 600
+    assert done.report["events_delivered"] == 400
+    assert done.report["equation_closes"]
+
+
+def test_borders_of_calls_that_moved_do_not_matter(
+    broken_run: list[str], run_target: RunTarget, sandbox: SandboxServer
+) -> None:
+    assert run_target(*broken_run, batch_size_rows=70).code == 0
+    assert sandbox.summary()["events"] == 1000
+
+
+def test_rows_that_changed_since_are_sent(broken_run: list[str], run_target: RunTarget, sandbox: SandboxServer) -> None:
+    broken_run[5] = event(3, changed=True)
+    assert run_target(*broken_run).code == 0
+    assert sandbox.summary()["events"] == 1001
+
+
+def test_from_another_state_everything_is_sent(
+    broken_run: list[str], run_target: RunTarget, sandbox: SandboxServer
+) -> None:
+    broken_run[0] = state(n=-1)
+    assert run_target(*broken_run).code == 0
+    assert sandbox.summary()["events"] == 1600
+
+
+def test_without_a_journal_everything_is_sent(
+    broken_run: list[str], run_target: RunTarget, sandbox: SandboxServer
+) -> None:
+    assert run_target(*broken_run, journal_path="").code == 0
+    assert sandbox.summary()["events"] == 1600
+
+
+def test_killed_twenty_times_nothing_is_missing_and_only_what_was_in_flight_is_there_twice(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    total, kills, calls, size = 50_000, 20, 4, 100
+    config = write_config(
+        tmp_path, endpoint_url=sandbox.url, app_key=APP_KEY, rejects_path=str(tmp_path / "rejects"),
+        journal_path=str(tmp_path / "journal"), max_concurrency=calls, batch_size_rows=size,
+    )  # fmt: skip
+    sandbox.set_faults({"kind": "slow", "delay_ms": 50, "times": None})
+    dice = random.Random(20121015)
+    lines = [event(number) for number in range(total)]
+    reached, killed = 0, 0
+    while True:
+        source, printed = tmp_path / "in.jsonl", tmp_path / "states.jsonl"
+        parts = [state(n=reached), schema()]
+        for number in range(reached, total):
+            parts.append(lines[number])
+            if (number + 1) % 1000 == 0:
+                parts.append(state(n=number + 1))
+        source.write_text("".join(parts))
+        with source.open() as stdin, printed.open("w") as stdout, (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [BIN / "target-cooladata", "--config", config], stdin=stdin, stdout=stdout, stderr=log
+            )
+            try:
+                process.wait(timeout=dice.uniform(0.7, 1.5) if killed < kills else 120)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                killed += 1
+        whole = [line for line in printed.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        if whole:
+            reached = json.loads(whole[-1])["n"]
+        if process.returncode == 0:
+            break
+    assert killed == kills
+    summary = sandbox.summary()
+    assert summary["distinct"] == total
+    assert summary["events"] - total <= kills * calls * size
+
+
+def test_what_the_journal_cannot_take_any_more_is_sent_again_and_nothing_worse(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("target_cooladata.journal.MAX_BYTES", 60)
+    first = start(S0)
+    first.journal.note(records(1, 2, 3))
+    first.journal.note(records(4, 5, 6))
+    assert first.journal.is_full
+    first.journal.note(records(7, 8))
+    first.dies()
+    assert start(S0, "next").known(*range(1, 9)) == [1, 2, 3, 4, 5, 6]
