@@ -63,7 +63,10 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         if self._buffer:
             data, self._buffer, self._size = b"".join(self._buffer), [], 0
             sys.stdout.flush()
-            sys.stdout.buffer.write(data)
+            left = memoryview(data)
+            # Unbuffered (PYTHONUNBUFFERED, as in many containers), a write that a signal interrupts is a partial one.
+            while left:
+                left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
 
     def _append(self, data: bytes) -> None:

@@ -253,9 +253,10 @@ def test_a_reader_that_goes_away_ends_the_run_in_one_line(place: Workplace) -> N
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_in_order_with_a_state_that_is_never_ahead(
-    place: Workplace, signum: signal.Signals, code: int
+    place: Workplace, signum: signal.Signals, code: int, unbuffered: str
 ) -> None:
     total = 20_000
     place.write("a.json", *(event(number) for number in range(total)))
@@ -265,6 +266,7 @@ def test_a_signal_ends_the_run_in_order_with_a_state_that_is_never_ahead(
         stderr=subprocess.PIPE,
         cwd=place.folder,
         bufsize=0,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
     )
     assert tap.stdout is not None
     # The pipe is full until it is read, so the signals find the run at work.
