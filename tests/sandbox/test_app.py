@@ -42,7 +42,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def run_here(*arguments: str | Path) -> Result:
-    """Run the command in this process, which is quicker, for what ends before it serves."""
+    """Run the command in this process, which is quicker, for what never serves."""
     return CliRunner().invoke(main, [*map(str, arguments)])
 
 
@@ -203,8 +203,8 @@ def test_a_file_that_is_something_else_is_left_as_it_was(
     make(path)
     path.chmod(0o644)
     before = path.read_bytes()
-    ended = run_here("serve", "--port", "0", "--db", path)
-    assert (ended.exit_code, len(ended.stderr.splitlines())) == (1, 1)
+    ended = run("serve", "--port", "0", "--db", path)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
     assert words in ended.stderr
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (before, 0o644)
 
@@ -218,8 +218,8 @@ def test_a_summary_of_something_else_is_refused_in_one_line(tmp_path: Path) -> N
 
 def test_a_path_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    ended = run_here("serve", "--port", "0", "--db", tmp_path / "file" / "sandbox.db")
-    assert (ended.exit_code, len(ended.stderr.splitlines())) == (1, 1)
+    ended = run("serve", "--port", "0", "--db", tmp_path / "file" / "sandbox.db")
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
     assert "cannot be opened: " in ended.stderr
 
 

@@ -181,6 +181,8 @@ def test_a_full_disk_is_an_error_of_the_server_and_leaves_nothing_half_done(
         ({"Host": "localhost:{port}"}, 200),
         ({"Origin": "http://127.0.0.1:{port}"}, 200),
         ({"Host": "evil.example:{port}"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "["}, 421),
         ({"Origin": "http://evil.example"}, 421),
         ({"Origin": "null"}, 421),
     ],
