@@ -91,7 +91,10 @@ def test_it_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
         assert requests.get(f"{url.strip()}/sandbox/summary", timeout=10).status_code == 200
         parent.kill()
         assert parent.wait(10) == -signal.SIGKILL
-    assert wait_for_end(int(pid), 15)
+    has_ended = wait_for_end(int(pid), 15)
+    if not has_ended:
+        os.kill(int(pid), signal.SIGKILL)
+    assert has_ended
 
 
 def test_as_a_child_it_outlives_ctrl_c_and_ends_with_its_input(tmp_path: Path) -> None:
