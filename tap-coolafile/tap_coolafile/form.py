@@ -20,8 +20,8 @@ MAX_FIELDS = 400
 """Properties of a form: decoding a row costs a little for each of them, also for those it does not hold."""
 
 _INT64 = t.Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_NAME = t.Annotated[str, msgspec.Meta(min_length=1)]
-_TYPES: t.Final[dict[str, t.Any]] = {"string": str, "integer": _INT64, "number": float, "boolean": bool}
+_FILLED = t.Annotated[str, msgspec.Meta(min_length=1)]
+_TYPES: t.Final[dict[str, t.Any]] = {"integer": _INT64, "number": float, "boolean": bool}
 _TIME = t.Annotated[int, msgspec.Meta(ge=MIN_MS, le=MAX_MS)] | str | None
 _MAX_PLANS = 20_000
 _encode = msgspec.json.Encoder().encode
@@ -32,7 +32,8 @@ class _Plan(msgspec.Struct):
     """What follows from the types of a row's values alone.
 
     `quotes` is the number of quotation marks of such a row; `spliced` the same if it can pass as it stands, else -1.
-    `time` is the index of its one time, -1 if it has none or several. `nulls` are the fields that hold one.
+    `time` is the index of its one time, -1 if it has none or several. `nulls` are the fields that hold null,
+    `integers` the indexes of custom integers, `texts` of texts that may be empty and would then be left out.
     """
 
     quotes: int
@@ -40,30 +41,36 @@ class _Plan(msgspec.Struct):
     time: int
     floats: bool
     nulls: tuple[str, ...]
+    integers: tuple[int, ...]
+    texts: tuple[int, ...]
 
 
 class Form:
     """Rows with the mandatory properties, any of the custom ones in `kinds`, and a time under one of `time_keys`.
 
-    `kinds` is as in `{"qty": {"string"}, "price": {"integer", "number"}, "ip": set()}`: what may be met under each name
-    besides null and, if `empty_as_null`, an empty text.
+    `kinds` is as in `{"qty": {"string"}, "price": {"integer", "number"}, "ip": {"empty"}}`: what may be met under each
+    name. `empty` is an empty text or null that is to be left out.
     """
 
     def __init__(
         self, kinds: t.Mapping[str, set[str]], time_keys: t.AbstractSet[str], *, clock: Clock, empty_as_null: bool
     ) -> None:
-        """Compile the form; rows with a property whose name a structure cannot carry will not fit."""
-        custom = [name for name in kinds if _can_carry(name)][:MAX_FIELDS]
+        """Compile the form; rows with a property that a structure cannot carry, or of which no kind fits, will not fit."""
+        custom = [name for name in kinds if kinds[name] and _can_carry(name)][:MAX_FIELDS]
         others = [key for key in TIME_KEYS[1:] if key in time_keys]
         self._names = ["event_name", "user_id", *custom, *others, TIME_KEYS[0]]
         self._fields = [f"f{index}" for index in range(len(self._names))]
         self._custom = 2 + len(custom)
         self._clock = clock
-        self._empty_as_null = empty_as_null
         self._plans: dict[tuple[type, ...], _Plan] = {}
+        self._may_be_empty = [index for index, name in enumerate(custom, 2) if empty_as_null and "empty" in kinds[name]]
+        filled = [kinds[name] - {"empty"} for name in custom]
+        uniform = not others and all("string" not in kind or len(kind) == 1 for kind in filled)
+        # A row that holds every property, none of them empty, zero or false, has this many quotation marks.
+        self._full = 2 * (len(self._names) + 2 + filled.count({"string"})) if uniform else -1
         types = [
-            _NAME,
-            _NAME,
+            _FILLED,
+            _FILLED,
             *(_union(kinds[name], empty_as_null=empty_as_null) for name in custom),
             *([_TIME] * (len(others) + 1)),
         ]
@@ -83,7 +90,7 @@ class Form:
         None says there are none.
         """
         append, decode, values, plan_of = records.append, self._decode, _values, self._plans.get
-        strict = self._empty_as_null
+        full = self._full
         for line in lines:
             if unusual is not None and unusual(line):
                 append(other(line))
@@ -94,9 +101,12 @@ class Form:
                 append(other(line))
                 continue
             held = values(row)
-            plan = plan_of(tuple(map(type, held))) or self._plan(held)
             quotes = line.count(b'"')
-            if quotes == plan.spliced and not (strict and "" in held):
+            if quotes == full and all(held) and type(held[-1]) is int:
+                append(line)
+                continue
+            plan = plan_of(tuple(map(type, held))) or self._plan(held)
+            if quotes == plan.spliced and all([held[index] for index in plan.texts]):
                 append(line)
             elif quotes == plan.quotes and plan.time >= 0 and (record := self._again(line, row, held, plan)):
                 append(record)
@@ -117,25 +127,28 @@ class Form:
             time=times[0] if whole else -1,
             floats=any(type(value) is float for value in held),
             nulls=tuple(field for field, value in zip(self._fields, held, strict=True) if value is None),
+            integers=tuple(index for index in range(2, self._custom) if type(held[index]) is int),
+            texts=tuple(index for index in self._may_be_empty if type(held[index]) is str),
         )
         self._plans[tuple(map(type, held))] = plan
         return plan
 
     def _again(self, line: bytes, row: t.Any, held: tuple[t.Any, ...], plan: _Plan) -> bytes | None:
         """Write a row again without its nulls and empty texts, its time in ms; None if its time is not readable."""
-        try:
-            ms = self._clock.read(held[plan.time])
-        except NotATimeError:
-            return None
-        if plan.floats or b"-0" in line:
+        time = held[plan.time]
+        ms = self._clock.known(time) if type(time) is str else time
+        if ms is None:
+            try:
+                ms = self._clock.read(time)
+            except NotATimeError:
+                return None
+        if plan.floats or not all([held[index] for index in plan.integers]):
             # Encoding a number again does not always give its own text: 1E5, 1.50, -0.
             row = self._decode_raw(line)
         for field in plan.nulls:
             setattr(row, field, UNSET)
-        if self._empty_as_null:
-            index = -1
-            for _ in range(held.count("")):
-                index = held.index("", index + 1)
+        for index in plan.texts:
+            if not held[index]:
                 setattr(row, self._fields[index], UNSET)
         setattr(row, self._fields[plan.time], UNSET)
         setattr(row, self._fields[-1], ms)
@@ -153,9 +166,11 @@ def _can_carry(name: str) -> bool:
 
 
 def _union(kinds: set[str], *, empty_as_null: bool) -> t.Any:
-    """Build the type of a property: the kinds announced for it, and the values that are left out anyhow."""
+    """Build the type of a property; a kind not met so far does not fit, and so is announced the long way."""
     # A float alone would take an integer too large for 64 bits.
-    found = [_TYPES[kind] for kind in sorted(kinds | {"integer"} if "number" in kinds else kinds)]
-    if "string" not in kinds and empty_as_null:
+    found = [_TYPES[kind] for kind in sorted(kinds | {"integer"} if "number" in kinds else kinds) if kind in _TYPES]
+    if "string" in kinds:
+        found.append(str if "empty" in kinds or not empty_as_null else _FILLED)
+    elif "empty" in kinds and empty_as_null:
         found.append(t.Literal[""])
-    return t.Union[(*found, None)]
+    return t.Union[(*found, None)] if "empty" in kinds else t.Union[tuple(found)]  # noqa: UP007 - made of a list

@@ -125,7 +125,7 @@ class Judge:
         declared = self.rules.property_types
         reserved = METADATA_KEYS if self.rules.add_metadata_columns else ()
         kinds = {
-            name: {kind for kind in found if name not in declared or fits(declared[name], kind)}
+            name: {kind for kind in found if name not in declared or kind == "empty" or fits(declared[name], kind)}
             for name, found in self._kinds.items()
             if name not in reserved and name not in TIME_KEYS
         }
@@ -256,7 +256,11 @@ class Judge:
                 self._form = None
                 known = self._kinds[name] = set()
             kind = _KINDS[type(value)]
-            if name in out and kind not in known:
-                self._form = None
-                known.add(kind)
+            if name not in out:
+                kind = "empty"
+            if kind in known:
+                continue
+            self._form = None
+            known.add(kind)
+            if kind != "empty":
                 self._announce(name, self.rules.property_types.get(name, kind))

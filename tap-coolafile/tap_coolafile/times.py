@@ -59,15 +59,19 @@ class Clock:
             return self._number(value)
         raise NotATimeError
 
+    def known(self, text: str) -> int | None:
+        """Milliseconds of a text whose minute was read before; None says only that it was not."""
+        minute = self._minutes.get(text[:16])
+        return None if minute is None or (second := _SECONDS.get(text[16:])) is None else minute + second
+
     def _number(self, value: int) -> int:
         if MIN_MS <= value <= MAX_MS:
             return value
         raise NotATimeError(seconds=MIN_MS <= value * 1000 <= MAX_MS)
 
     def _text(self, value: str) -> int:
-        minute = self._minutes.get(value[:16])
-        if minute is not None and (second := _SECONDS.get(value[16:])) is not None:
-            return minute + second
+        if (ms := self.known(value)) is not None:
+            return ms
         if value.isascii() and value.isdigit() and len(value) <= 13:  # noqa: PLR2004 - digits of MAX_MS
             return self._number(int(value))
         ms = self._parsed(value)

@@ -279,6 +279,20 @@ def test_property_types_convert_where_nothing_is_lost(declared: str, value: str,
         assert f'"a":{emitted}'.encode() in record(line, property_types={"a": declared}, warm=warm)
 
 
+def test_rows_that_need_converting_go_on_needing_it() -> None:
+    judge = Judge(Rules(property_types={"a": "string"}), lambda *_: None)
+    for value in ("1", '"x"', "2.50", "null", "true") * 2:
+        (text,) = judge.judge([("{" + OK + f',"a":{value}' + "}").encode()]).records
+        assert isinstance(json.loads(text or b"").get("a", ""), str)
+
+
+def test_nulls_do_not_teach_to_leave_empty_texts_out() -> None:
+    judge = Judge(Rules(empty_as_null=False), lambda *_: None)
+    lines = [event(1, a=None).encode(), event(2, a="x").encode(), event(3, a="").encode()]
+    for _ in range(3):
+        assert json.loads(judge.judge(lines).records[2] or b"")["a"] == ""
+
+
 @pytest.mark.parametrize(
     ("declared", "value"),
     [
@@ -321,7 +335,7 @@ SCALARS = st.one_of(
     st.sampled_from(["", "2012-10-15 04:06:30", "1425920218354", 1425920218354, "0", 0]),
 )
 NAMES = st.sampled_from(
-    ["a", "b", "ip", "{u}c", "é", 'q"q', "", "event_name", "user_id", "event_time_ts", "event_timestamp"]
+    ["a", "a", "a", "b", "ip", "{u}c", "é", 'q"q', "", "event_name", "user_id", "event_time_ts", "event_timestamp"]
 )
 OBJECTS = st.dictionaries(NAMES, st.one_of(SCALARS, st.lists(SCALARS, max_size=1)), max_size=7)
 EVENTS = OBJECTS.map(lambda given_: {"event_name": "e", "user_id": "u", "event_time_ts": 1425920218354} | given_)
@@ -341,9 +355,15 @@ def line(draw: st.DrawFn) -> bytes:
 
 
 @settings(max_examples=700, deadline=None)
-@given(st.lists(line(), max_size=12), st.booleans())
-def test_the_quick_way_and_the_long_way_agree(lines: list[bytes], empty_as_null: bool) -> None:
-    rules = Rules(empty_as_null=empty_as_null)
+@given(
+    st.lists(line(), max_size=12),
+    st.booleans(),
+    st.dictionaries(st.sampled_from(["a", "ip"]), st.sampled_from(["string", "number", "integer", "boolean"])),
+)
+def test_the_quick_way_and_the_long_way_agree(
+    lines: list[bytes], empty_as_null: bool, property_types: dict[str, str]
+) -> None:
+    rules = Rules(empty_as_null=empty_as_null, property_types=property_types)
     told: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
     quick = Judge(rules, lambda *pair: told[True].add(pair))
     quick.judge(lines)
