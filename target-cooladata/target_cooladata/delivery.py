@@ -14,68 +14,15 @@ import threading
 import time
 import typing as t
 
-import msgspec
-import tenacity
-
-from target_cooladata.client import Kind, Outcome
-from target_cooladata.concurrency import Gate
-from target_cooladata.exceptions import DeliveryError, TargetError
+from target_cooladata.exceptions import DeliveryError
 from target_cooladata.ledger import Checkpoint, Ledger
+from target_cooladata.sending import Policy, Sender, Settlement
+
+if t.TYPE_CHECKING:
+    from target_cooladata.client import Outcome
 
 POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
-BACKOFF_SECONDS = 0.5  # the first wait is drawn from 0 to this, each further one from twice as much ...
-MAX_BACKOFF_SECONDS = 30.0  # ... up to this; full jitter, so that several loaders do not come back at once
-MAX_RETRY_AFTER_SECONDS = 300.0  # a hostile or absurd Retry-After must not park a run
-MAX_REFUSALS_IN_A_ROW = 20  # then it is not the events that are wrong
-
-_PASSING = frozenset({Kind.RETRY, Kind.IN_DOUBT})
-
 T = t.TypeVar("T")
-
-
-class Settlement(msgspec.Struct, t.Generic[T]):
-    """What became of one batch.
-
-    Attributes:
-        ticket: the batch's place in the ledger.
-        items: the batch.
-        delivered: those that are delivered.
-        refused: those that the API refuses even alone, each with its last answer.
-        calls: how many calls it took.
-        retries: how many of those repeated one that had failed.
-        in_doubt: items in calls whose answer was never seen, which may be stored twice.
-        failure: why the rest is not delivered, if there is a rest.
-    """
-
-    ticket: int
-    items: t.Sequence[T]
-    delivered: list[T] = []
-    refused: list[tuple[T, Outcome]] = []
-    calls: int = 0
-    retries: int = 0
-    in_doubt: int = 0
-    failure: str | None = None
-
-    @property
-    def undelivered(self) -> int:
-        """Items neither delivered nor refused."""
-        return len(self.items) - len(self.delivered) - len(self.refused)
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """How hard to try.
-
-    Attributes:
-        max_concurrency: calls under way at once.
-        max_requests_per_second: calls started in a second; None for no bound.
-        max_retry_seconds: from a call's first try to its last; 0 is one try.
-        unreadable_200: retry, accept or fail.
-    """
-
-    max_concurrency: int
-    max_requests_per_second: int | None
-    max_retry_seconds: float
-    unreadable_200: str
 
 
 class Delivery(t.Generic[T]):
@@ -101,7 +48,7 @@ class Delivery(t.Generic[T]):
         self._on_settled = on_settled
         self._idle = idle
         self._ledger = Ledger()
-        self._sender = _Sender(send, policy, on_delivered)
+        self._sender = Sender(send, policy, on_delivered)
         self._waiting: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._in_flight: dict[int, int] = {}
@@ -191,131 +138,3 @@ class Delivery(t.Generic[T]):
             settlement = self._waiting.get()
             self._sender.deliver(settlement)
             self._done.put(settlement)
-
-
-class _GiveUp(Exception):  # noqa: N818 - carries a verdict out of the recursion
-    """The rest of a batch cannot be delivered."""
-
-
-class _Sender(t.Generic[T]):
-    """Delivers one batch: tries, waits, halves. Used by all workers."""
-
-    def __init__(
-        self,
-        send: t.Callable[[t.Sequence[T]], Outcome],
-        policy: Policy,
-        on_delivered: t.Callable[[t.Sequence[T]], None],
-    ) -> None:
-        self._send = send
-        self._on_delivered = on_delivered
-        self._policy = policy
-        self.stopping = threading.Event()
-        self.gate = Gate(policy.max_concurrency, policy.max_requests_per_second, self.stopping)
-        self._understood = False
-        self._refusals_in_a_row = 0
-        self._lock = threading.Lock()
-        self._backoff = tenacity.wait_random_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
-
-    def deliver(self, settlement: Settlement[T]) -> None:
-        """Deliver what can be delivered, and note the rest in the settlement."""
-        try:
-            self._deliver(settlement.items, settlement)
-        except (_GiveUp, TargetError) as verdict:
-            settlement.failure = str(verdict)
-        except Exception as error:  # noqa: BLE001 - a worker that died in silence would hang the run
-            settlement.failure = f"an internal fault while sending ({type(error).__name__})"
-
-    def _deliver(self, items: t.Sequence[T], settlement: Settlement[T]) -> None:
-        outcome = self._try(items, settlement)
-        if outcome.kind is Kind.SPLIT and len(items) == 1:
-            outcome = self._try(items, settlement)  # once more, alone: the refusal may have been a passing one
-        if outcome.kind is Kind.DELIVERED:
-            self._on_delivered(items)
-            settlement.delivered.extend(items)
-            self._refusals_in_a_row = 0
-        elif outcome.kind is not Kind.SPLIT:
-            raise _GiveUp(outcome.detail)
-        elif len(items) == 1:
-            self._refuse(items[0], outcome, settlement)
-        else:
-            middle = len(items) // 2
-            self._deliver(items[:middle], settlement)
-            self._deliver(items[middle:], settlement)
-
-    def _refuse(self, item: T, outcome: Outcome, settlement: Settlement[T]) -> None:
-        with self._lock:
-            self._refusals_in_a_row += 1
-            in_a_row = self._refusals_in_a_row
-        if in_a_row >= MAX_REFUSALS_IN_A_ROW:
-            msg = (
-                f"{in_a_row} events in a row were refused alone and none was delivered between them, so it is not the "
-                f"events: {outcome.detail}; check `payload_encoding` and `api_version`"
-            )
-            raise _GiveUp(msg)
-        settlement.refused.append((item, outcome))
-
-    def _try(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
-        """Send until the outcome is final: delivered, to be split, or fatal."""
-
-        def call() -> Outcome:
-            return self._call(items, settlement)
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda outcome: outcome.kind in _PASSING),
-            stop=tenacity.stop_after_delay(self._policy.max_retry_seconds)
-            | tenacity.stop_when_event_set(self.stopping),
-            wait=self._wait,
-            sleep=tenacity.sleep_using_event(self.stopping),
-            before_sleep=lambda _: self._count_retry(settlement),
-            retry_error_callback=lambda state: _give_up(state, self._policy.max_retry_seconds),
-        )
-        return retrying(call)
-
-    def _call(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
-        settlement.calls += 1
-        started = self.gate.enter()
-        outcome = self._send(items)
-        if outcome.kind is Kind.UNREADABLE:
-            outcome = self._judge_unreadable(outcome)
-        elif outcome.kind is Kind.DELIVERED or outcome.status == 200:  # noqa: PLR2004 - HTTP's OK
-            self._understand()
-        self.gate.leave(started, pressed=outcome.kind in _PASSING)
-        if outcome.kind is Kind.IN_DOUBT:
-            settlement.in_doubt += len(items)
-        return outcome
-
-    def _judge_unreadable(self, outcome: Outcome) -> Outcome:
-        if self._policy.unreadable_200 == "accept":
-            self._understand()
-            return Outcome(Kind.DELIVERED, outcome.detail, outcome.status)
-        if self._policy.unreadable_200 == "fail" or not self._understood:
-            detail = (
-                f"{outcome.detail}, so it cannot be told whether events are stored; check `endpoint_url`, and set "
-                "`unreadable_200` to `accept` only if this answer is known to mean success"
-            )
-            return Outcome(Kind.FATAL, detail, outcome.status)
-        return Outcome(Kind.IN_DOUBT, outcome.detail, outcome.status)
-
-    def _understand(self) -> None:
-        """One answer has been understood: the first call goes alone until then."""
-        if not self._understood:
-            self._understood = True
-            self.gate.open()
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Full jitter, and at least as long as the server asked for."""
-        asked = state.outcome.result().retry_after if state.outcome else None
-        return max(self._backoff(state), min(asked or 0.0, MAX_RETRY_AFTER_SECONDS))
-
-    def _count_retry(self, settlement: Settlement[T]) -> None:
-        settlement.retries += 1
-
-
-def _give_up(state: tenacity.RetryCallState, max_retry_seconds: float) -> Outcome:
-    outcome: Outcome = state.outcome.result() if state.outcome else Outcome(Kind.FATAL, "not tried")
-    seconds = round(state.seconds_since_start or 0)
-    detail = (
-        f"{outcome.detail}; given up after {state.attempt_number} tries in {seconds} s "
-        f"(`max_retry_seconds` is {max_retry_seconds:g})"
-    )
-    return Outcome(Kind.FATAL, detail, outcome.status)

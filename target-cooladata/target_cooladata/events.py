@@ -23,6 +23,7 @@ from target_cooladata.exceptions import Rejected
 
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings, StreamSettings
+    from target_cooladata.stamps import Stamper
 
 MAX_EVENT_BYTES = 100_000  # CoolaData FAQ: an event must not exceed 100 KB
 DAY = 86_400_000  # milliseconds
@@ -51,6 +52,7 @@ REASONS: dict[str, str] = {
 
 _MAX_PLANS = 4_096
 _UNCHANGED = frozenset({str, int, float})
+_SOURCE = frozenset({"_sdc_source_file", "_sdc_source_lineno"})
 _EVENT_TIME = b'"event_timestamp_epoch":'
 
 
@@ -93,17 +95,22 @@ class EventMaker:
         mapping: what the settings say of this stream.
         settings: the settings.
         facts: where to count.
+        stamper: adds ids to every event, where the settings ask for them.
     """
 
-    def __init__(self, stream: str, mapping: StreamSettings, settings: Settings, facts: Facts) -> None:
+    def __init__(
+        self, stream: str, mapping: StreamSettings, settings: Settings, facts: Facts, stamper: Stamper | None = None
+    ) -> None:
         self._stream = stream
         self._mapping = mapping
         self._settings = settings
         self._facts = facts
+        self._keeps_metadata = settings.add_record_metadata
         self._zone = ZoneInfo(settings.time_zone)
         self._plans: dict[tuple[t.Any, ...], _Plan] = {}
         self._key_properties: tuple[str, ...] = ()
         self._decode = msgspec.json.Decoder(dict[str, t.Any]).decode
+        self._stamper = stamper
         self._name_key = mapping.event_name_property or (None if mapping.event_name else "event_name")
         self._user_key = mapping.user_id_property or "user_id"
         self._writer = values.PropertyWriter(
@@ -111,6 +118,7 @@ class EventMaker:
             property_names=settings.property_names,
             boolean_format=settings.boolean_format,
             scopes=dict.fromkeys(mapping.user_properties, "{u}") | dict.fromkeys(mapping.session_properties, "{s}"),
+            taken=filter(None, (settings.run_id_property, settings.event_id_property)),
         )
 
     def set_key_properties(self, key_properties: t.Iterable[str]) -> None:
@@ -118,12 +126,13 @@ class EventMaker:
         self._key_properties = tuple(key_properties)
         self._plans.clear()
 
-    def make(self, record: bytes, time_extracted: str | None = None) -> bytes:
+    def make(self, record: bytes, time_extracted: str | None = None, position: int = 0) -> bytes:
         """Make the event of one record.
 
         Args:
             record: a JSON object.
             time_extracted: the message's, for `event_time_fallback`.
+            position: which record behind the leading STATE it is, for `event_id_property`.
 
         Raises:
             Rejected: with a reason of `REASONS`.
@@ -143,6 +152,8 @@ class EventMaker:
             event = record.replace(b'"event_time_ts":', _EVENT_TIME, 1)
         else:
             event = self._writer.write(record, plan.columns, name, user, moment)
+        if self._stamper is not None:
+            event = self._stamper.stamp(event, record, position, has_source=_SOURCE.issubset(found))
         if len(event) > MAX_EVENT_BYTES:
             reason = "event_too_large"
             detail = f"the event has {len(event):,} bytes, and CoolaData takes at most {MAX_EVENT_BYTES:,}"
@@ -237,7 +248,7 @@ class EventMaker:
         columns = tuple(
             key
             for key, value in found.items()
-            if key not in consumed and value is not None and not key.startswith("_sdc_")
+            if key not in consumed and value is not None and (self._keeps_metadata or not key.startswith("_sdc_"))
         )
         self._note_types(name, columns, found)
         plan = _Plan(

@@ -7,8 +7,6 @@ is delivered or kept, rejects, and the report. It ends in one of two ways: `fini
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 import typing as t
 from collections import Counter
@@ -18,15 +16,18 @@ from pathlib import Path
 import msgspec
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 
-from target_cooladata import report
+from target_cooladata import batch_files, report, summary
 from target_cooladata.batches import BODIES, Batcher, Event
-from target_cooladata.delivery import Delivery, Policy, Settlement
+from target_cooladata.delivery import Delivery
 from target_cooladata.events import EventMaker, Facts
 from target_cooladata.exceptions import InputError, Interrupted, Rejected, RejectLimitError, TargetError
-from target_cooladata.journal import Journal
+from target_cooladata.journal import Journal, digest
 from target_cooladata.ledger import Checkpoint
 from target_cooladata.rejects import RejectsWriter
+from target_cooladata.sending import Policy, Settlement
 from target_cooladata.settings import StreamSettings
+from target_cooladata.stamps import Stamper
+from target_cooladata.states import StateWriter
 
 if t.TYPE_CHECKING:
     import logging
@@ -37,10 +38,10 @@ if t.TYPE_CHECKING:
     from target_cooladata.reader import Message
     from target_cooladata.settings import Settings
 
-STATE_INTERVAL_SECONDS = 1.0  # Meltano stores each STATE synchronously
 ABANDON_SECONDS = 8.0  # for calls under way when a run is stopped
 
 _stream_of = attrgetter("stream")
+_decode = msgspec.json.Decoder(dict[str, t.Any]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -73,6 +74,9 @@ class Loader:
         self._facts = Facts()
         self._rejects = RejectsWriter(settings.rejects_path, self.tally.run_id)
         self._journal = _journal(settings, self.tally.run_id)
+        self._states = StateWriter(self._rejects, self._journal)
+        has_stamps = settings.run_id_property or settings.event_id_property
+        self._stamper = Stamper(settings, self.tally.run_id) if has_stamps else None
         self._position = 0
         self._makers: dict[str, EventMaker] = {}
         self._known: set[str] = set()
@@ -98,9 +102,7 @@ class Loader:
         )
         self._ticket = 0
         self._now = time.monotonic()
-        self._checkpoint: Checkpoint | None = None
         self._has_begun = False
-        self._state_written_at = 0.0
         self._ended = False
         self.signum: int | None = None
 
@@ -108,7 +110,8 @@ class Loader:
 
     def start(self) -> None:
         """Be ready for the first message."""
-        self._connected()
+        if not self._settings.dry_run:
+            self._connected()
 
     def on_schema(self, message: Message) -> None:
         """Take a SCHEMA: which properties are the key, and what stream maps make of the stream."""
@@ -132,9 +135,7 @@ class Loader:
     def on_record(self, message: Message) -> None:
         """Take a RECORD."""
         stream = message.stream
-        if stream not in self._known:
-            msg = f"a RECORD of stream {stream!r} came before its SCHEMA; check the tap"
-            raise RecordsWithoutSchemaException(msg)
+        self._check_known(stream)
         if stream == report.MELTANO_TEST_STREAM:
             tally = self.tally.stream(stream)
             tally.records_read += 1
@@ -142,7 +143,18 @@ class Loader:
         elif self._mapper is None:
             self._load(stream, bytes(message.record), message.time_extracted)
         else:
-            self._map(message)
+            self._map(stream, bytes(message.record), message.time_extracted)
+
+    def on_batch(self, message: Message) -> None:
+        """Take a BATCH: its rows are records like any other."""
+        stream = message.stream
+        self._check_known(stream)
+        take = self._load if self._mapper is None else self._map
+        for uri in message.manifest or ():
+            for rows in batch_files.rows(uri, message.encoding or {}, self._settings.batch_root):
+                for row in rows:
+                    take(stream, row, message.time_extracted)
+                self.tick()
 
     def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
         """Take a RECORD line that is not JSON to the letter."""
@@ -153,7 +165,8 @@ class Loader:
         """Take a STATE; it goes out once everything before it is settled."""
         state = bytes(message.value)
         self._begin(state)
-        self._delivery.add_state(Checkpoint(state, self._position))
+        if not self._settings.dry_run:
+            self._delivery.add_state(Checkpoint(state, self._position))
 
     def tick(self) -> None:
         """Do what is due: take in outcomes, send an old batch, write a state; leave if a signal came."""
@@ -179,8 +192,7 @@ class Loader:
         if self._journal is not None:
             self._journal.close(finished=True)
         self._disconnect()
-        failures = self.tally.over_limit(self._settings.max_reject_percent) + self.tally.barren()
-        return self._report(failures)
+        return self.tally.over_limit(self._settings.max_reject_percent) + self.tally.barren() + self._report()
 
     def abandon(self) -> None:
         """Stop in order: no further try, the calls under way awaited for a moment, the last true state, the report."""
@@ -198,32 +210,37 @@ class Loader:
         if self._journal is not None:
             self._journal.close(finished=False)
         self._disconnect()
-        self._report([])
+        self._report()
 
     # Records
 
-    def _map(self, message: Message) -> None:
+    def _check_known(self, stream: str) -> None:
+        if stream not in self._known:
+            msg = f"a RECORD of stream {stream!r} came before its SCHEMA; check the tap"
+            raise RecordsWithoutSchemaException(msg)
+
+    def _map(self, stream: str, record: bytes, time_extracted: str | None) -> None:
         """The SDK's own path: stream maps and flattening work on dictionaries."""
         try:
-            record = msgspec.json.decode(message.record)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self.on_unreadable_record(message.stream, bytes(message.record), str(error))
+            found = _decode(record)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self.on_unreadable_record(stream, record, str(error))
             return
         assert self._mapper is not None  # noqa: S101 - told apart by the caller
-        for stream_map in self._mapper.stream_maps[message.stream]:
-            mapped = stream_map.transform(dict(record))
+        for stream_map in self._mapper.stream_maps[stream]:
+            mapped = stream_map.transform(dict(found))
             if mapped is None:
                 tally = self.tally.stream(stream_map.stream_alias)
                 tally.records_read += 1
                 tally.records_filtered += 1
             else:
-                self._load(stream_map.stream_alias, _encode(mapped), message.time_extracted)
+                self._load(stream_map.stream_alias, _encode(mapped), time_extracted)
 
     def _load(self, stream: str, record: bytes, time_extracted: str | None) -> None:
         self._begin(None)
         position = self._position + 1
         try:
-            body = self._maker(stream).make(record, time_extracted)
+            body = self._maker(stream).make(record, time_extracted, position)
         except Rejected as verdict:
             self._position = position
             self.tally.stream(stream).records_read += 1
@@ -237,7 +254,7 @@ class Loader:
         event = Event(body, stream, record, position)
         if not self._batcher.fits(event):
             self._send()
-        if not len(self._batcher):
+        if not len(self._batcher) and not self._settings.dry_run:
             self._ticket = self._delivery.issue()
         if self._batcher.add(event, self._now):
             self._send()
@@ -246,7 +263,7 @@ class Loader:
         maker = self._makers.get(stream)
         if maker is None:
             mapping = self._settings.streams.get(stream, StreamSettings())
-            maker = self._makers[stream] = EventMaker(stream, mapping, self._settings, self._facts)
+            maker = self._makers[stream] = EventMaker(stream, mapping, self._settings, self._facts, self._stamper)
         return maker
 
     def _reject(self, stream: str, record: bytes, reason: str, detail: str, status: int | None = None) -> None:
@@ -266,6 +283,8 @@ class Loader:
             self._has_begun = True
             if self._journal is not None:
                 self._journal.begin(leading)
+            if self._stamper is not None and leading is not None:
+                self._stamper.leading = digest(leading)
 
     # Delivery
 
@@ -276,6 +295,9 @@ class Loader:
 
     def _send(self) -> None:
         events = self._batcher.take()
+        if self._settings.dry_run:
+            self.tally.count_dry(events)
+            return
         try:
             self._delivery.submit(self._ticket, events)
         except BaseException:
@@ -304,69 +326,16 @@ class Loader:
             self._journal.note([(event.position, event.record) for event in events])
 
     def _write_state(self, *, final: bool = False) -> None:
-        newest = self._delivery.take_state()
-        if newest is not None:
-            self._checkpoint = newest
-        if self._checkpoint is None or not (final or self._now - self._state_written_at >= STATE_INTERVAL_SECONDS):
-            return
-        checkpoint, self._checkpoint = self._checkpoint, None
-        self._rejects.sync()
-        if self._journal is not None:
-            self._journal.announce(checkpoint.state, checkpoint.position)
-        _print(checkpoint.state)
-        # After a signal Meltano listens no more, so the next run may start from the state before this one.
-        if self._journal is not None and self.signum is None:
-            self._journal.confirm()
-        self._state_written_at = self._now
-        self.tally.states_written += 1
+        self._states.offer(self._delivery.take_state())
+        self._states.write(self._now, final=final, heard=self.signum is None)
 
-    def _report(self, failures: list[str]) -> list[str]:
-        facts = self._facts
-        summary = self.tally.report(
-            rejects=self._rejects.location,
-            events_outside_default_window=facts.outside_window,
-            time_conflicts=facts.time_conflicts,
-            numbers_made_text=facts.digits,
-            type_changes=dict(facts.type_changes.most_common(100)),
-        )
-        self._warn()
-        self._logger.info("Report: %s", msgspec.json.encode(summary).decode())
-        if self._settings.report_path:
-            report.write(summary, self._settings.report_path)
-        if not summary["equation_closes"]:
-            failures = [*failures, "the report's equation does not close: records are unaccounted for"]
-        return failures
-
-    def _warn(self) -> None:
-        facts = self._facts
-        if facts.outside_window:
-            self._logger.warning(
-                "%d events are older than 30 days or more than 1 hour ahead. CoolaData marks such events invalid until "
-                "the project's window is widened (Project settings); ask for it before a backfill.",
-                facts.outside_window,
-            )
-        for change in list(facts.type_changes)[:20]:
-            self._logger.warning("Property type changes, which makes events invalid in CoolaData: %s", change)
-        if self.tally.total("events_rejected"):
-            self._logger.warning(
-                "%d records were refused and are kept in %s: %s",
-                self.tally.total("events_rejected"),
-                self._rejects.location,
-                ", ".join(f"{reason} {count}" for reason, count in self.tally.reject_reasons.most_common()),
-            )
+    def _report(self) -> list[str]:
+        self.tally.rejects = self._rejects.location
+        self.tally.states_written = self._states.written
+        return summary.close(self.tally, self._facts, self._settings, self._logger)
 
 
 def _journal(settings: Settings, run_id: str) -> Journal | None:
-    if not settings.journal_path:
+    if not settings.journal_path or settings.dry_run:
         return None
     return Journal(Path(settings.journal_path), f"{settings.endpoint_url}\0{settings.app_key}", run_id)
-
-
-def _print(state: bytes) -> None:
-    try:
-        sys.stdout.write(f"{state.decode()}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
-        msg = "standard output was closed, so the state of what is delivered cannot be handed on"
-        raise TargetError(msg) from None

@@ -29,7 +29,7 @@ _REQUIRED = {
     "RECORD": "a RECORD needs `stream` and `record`",
     "SCHEMA": "a SCHEMA needs `stream` and `schema`",
     "STATE": "a STATE needs `value`",
-    "BATCH": "BATCH messages are not read; switch `batch_config` of the tap off",
+    "BATCH": "a BATCH needs `stream`, `encoding` and `manifest`",
 }
 
 
@@ -43,6 +43,8 @@ class Message(msgspec.Struct):
     key_properties: list[str] | None = None
     value: msgspec.Raw = msgspec.Raw()
     time_extracted: str | None = None
+    encoding: dict[str, t.Any] | None = None
+    manifest: list[str] | None = None
 
 
 class Handler(t.Protocol):
@@ -62,6 +64,9 @@ class Handler(t.Protocol):
 
     def on_state(self, message: Message) -> None:
         """Take a STATE."""
+
+    def on_batch(self, message: Message) -> None:
+        """Take a BATCH."""
 
     def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
         """Take a RECORD line that other parsers pass but JSON forbids (NaN, lone surrogates)."""
@@ -139,8 +144,10 @@ class MessageReader(GenericSingerReader[bytes]):
             self._handler.on_state(message)
         elif kind == "SCHEMA" and message.stream and message.schema:
             self._handler.on_schema(message)
+        elif kind == "BATCH" and message.stream and message.encoding and message.manifest is not None:
+            self._handler.on_batch(message)
         elif kind != "ACTIVATE_VERSION":  # which has no meaning where nothing can be deleted
-            self._fail(_REQUIRED.get(kind, "its type is none of SCHEMA, RECORD, STATE, ACTIVATE_VERSION"))
+            self._fail(_REQUIRED.get(kind, "its type is none of SCHEMA, RECORD, STATE, BATCH, ACTIVATE_VERSION"))
 
     def _refuse(self, line: bytes, error: Exception) -> None:
         """Python's own parser takes NaN and lone surrogates, and so do many taps: then it is the record that is bad."""

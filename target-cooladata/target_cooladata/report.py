@@ -20,6 +20,9 @@ import msgspec
 
 from target_cooladata.exceptions import TargetError
 
+if t.TYPE_CHECKING:
+    from target_cooladata.batches import Event
+
 MIN_REJECTS = 100  # fewer refused records never fail a run by their share
 MELTANO_TEST_STREAM = "meltano_test_stream"  # `meltano config test` sends it to see whether a target runs
 
@@ -48,6 +51,9 @@ class Tally:
         self.retries = 0
         self.in_doubt = 0
         self.states_written = 0
+        self.rejects: str | None = None  # where they are kept, if there are any
+        self.dry_calls = 0
+        self._dry_streams: set[str] = set()
 
     def stream(self, name: str) -> StreamTally:
         """The counts of a stream."""
@@ -56,6 +62,12 @@ class Tally:
     def total(self, field: str) -> int:
         """A count over all streams."""
         return sum(getattr(tally, field) for tally in self.streams.values())
+
+    def count_dry(self, events: t.Sequence[Event]) -> None:
+        """Count a call that a dry run does not make."""
+        self.dry_calls += 1
+        self.undelivered += len(events)
+        self._dry_streams.update(event.stream for event in events)
 
     def over_limit(self, max_reject_percent: int) -> list[str]:
         """Say which streams have had too much refused, one sentence each."""
@@ -75,7 +87,9 @@ class Tally:
             f"stream {name!r}: none of its {tally.events_rejected:,} records became an event; `streams` can say which "
             "of its properties are the user id, the event time and the event name"
             for name, tally in self.streams.items()
-            if tally.events_rejected and not tally.events_delivered + tally.events_already_delivered
+            if tally.events_rejected
+            and not tally.events_delivered + tally.events_already_delivered
+            and name not in self._dry_streams
         ]
 
     def report(self, **more: t.Any) -> dict[str, t.Any]:
@@ -93,6 +107,7 @@ class Tally:
             "retries": self.retries,
             "events_in_doubt": self.in_doubt,
             "states_written": self.states_written,
+            "rejects": self.rejects,
             **more,
             "streams": {name: msgspec.to_builtins(tally) for name, tally in self.streams.items()},
         }

@@ -1,29 +1,19 @@
-"""The settings of target-cooladata, declared once.
+"""The settings of target-cooladata, declared once, each default with its reason.
 
-`SCHEMA` is the JSON Schema behind `--config`, `--about`, the README table, `meltano.yml` and `.env.example`. `parse`
-takes the configuration as the SDK hands it over and gives one typed `Settings`; what it refuses, it refuses with
-the name of the setting, what was expected, and never the value of a secret.
+`SCHEMA` is the JSON Schema behind `--config`, `--about`, the README table, `meltano.yml` and `.env.example`; `Settings`
+is what the rest of the target works with, made by `configuration.parse`.
 """
 
 from __future__ import annotations
 
-import re
 import typing as t
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import msgspec
 from singer_sdk import typing as th
 
-from target_cooladata.exceptions import SettingsError
-
 MAX_EVENTS_PER_CALL = 300  # CoolaData REST page: at most 300 events a call
 SANDBOX_PREFIX = "sandbox:"
 API_URL = "https://api.cooladata.com"  # CoolaData REST page
-
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-# The key is one segment of the URL path; every public sample is 32 of [a-z0-9], but no page fixes that.
-_APP_KEY = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def _setting(name: str, kind: t.Any, description: str, *, title: str, **more: t.Any) -> th.Property[t.Any]:
@@ -190,6 +180,41 @@ SCHEMA: dict[str, t.Any] = th.PropertiesList(
         default="rejects/target-cooladata",
     ),
     _setting(
+        "batch_root",
+        th.StringType,
+        "The folder below which the files of BATCH messages are. Without it BATCH messages are refused: a message must "
+        "not make the target read any file that it names.",
+        title="Batch root",
+    ),
+    _setting(
+        "add_record_metadata",
+        th.BooleanType,
+        "Send the tap's `_sdc_...` properties too, as `p_sdc_...`.",
+        title="Record metadata",
+        default=False,  # they are about the loading, not about what the user did
+    ),
+    _setting(
+        "run_id_property",
+        th.StringType,
+        "A property to add to every event, with the id of the run, to count in CoolaData what a run has loaded.",
+        title="Run id property",
+    ),
+    _setting(
+        "event_id_property",
+        th.StringType,
+        "A property to add to every event, with an id made of its content and its place in the source, to find "
+        "repeats in CoolaData. The place is `_sdc_source_file` and `_sdc_source_lineno` if the record has them, "
+        "else its number behind the input's leading STATE.",
+        title="Event id property",
+    ),
+    _setting(
+        "dry_run",
+        th.BooleanType,
+        "Do all but send: nothing leaves, no STATE is written, and the report estimates calls and minutes.",
+        title="Dry run",
+        default=False,
+    ),
+    _setting(
         "journal_path",
         th.StringType,
         "The folder that remembers what was acknowledged after the last STATE that went out, so that a run that died "
@@ -243,6 +268,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on_reject: t.Literal["quarantine", "fail"]
     max_reject_percent: int
     rejects_path: str
+    batch_root: str | None = None
+    add_record_metadata: bool
+    run_id_property: str | None = None
+    event_id_property: str | None = None
+    dry_run: bool
     journal_path: str
     report_path: str | None = None
 
@@ -252,90 +282,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.endpoint_url.startswith(SANDBOX_PREFIX):
             return self.endpoint_url.removeprefix(SANDBOX_PREFIX)
         return None
-
-
-def parse(config: t.Mapping[str, t.Any]) -> Settings:
-    """Read a configuration that has passed `SCHEMA`.
-
-    Raises:
-        SettingsError: with one sentence for the first thing that is wrong.
-    """
-    known = {name: value for name, value in config.items() if name in SCHEMA["properties"] and value is not None}
-    known["streams"] = _streams(known.get("streams") or {})
-    settings = msgspec.convert(known, Settings)
-    _check_zone(settings.time_zone)
-    _check_endpoint(settings)
-    return settings
-
-
-def _streams(value: object) -> dict[str, StreamSettings]:
-    if isinstance(value, str):
-        try:
-            value = msgspec.json.decode(value)
-        except msgspec.DecodeError as error:
-            msg = (
-                f"streams: expected an object or a list, or one of them as JSON text, but the text is no JSON ({error})"
-            )
-            raise SettingsError(msg) from None
-    if isinstance(value, list):
-        value = dict(_named(item) for item in value)
-    if not isinstance(value, dict):
-        msg = "streams: expected an object by stream name, or a list whose items have `stream`"
-        raise SettingsError(msg)
-    return {name: _stream(name, item) for name, item in value.items()}
-
-
-def _named(item: object) -> tuple[str, dict[str, t.Any]]:
-    if not isinstance(item, dict) or not isinstance(item.get("stream"), str):
-        msg = "streams: each item of the list needs `stream`, the name of the stream it is for"
-        raise SettingsError(msg)
-    return item["stream"], {key: value for key, value in item.items() if key != "stream"}
-
-
-def _stream(name: str, item: object) -> StreamSettings:
-    try:
-        return msgspec.convert(item, StreamSettings)
-    except msgspec.ValidationError as error:
-        known = ", ".join(StreamSettings.__struct_fields__)
-        msg = f"streams: the mapping of {name!r} is not understood: {error}; it takes {known}"
-        raise SettingsError(msg) from None
-
-
-def _check_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        msg = f"time_zone: {name!r} is not an IANA time zone known here, such as UTC or Europe/Berlin"
-        raise SettingsError(msg) from None
-
-
-def _check_endpoint(settings: Settings) -> None:
-    path = settings.sandbox_path
-    if path is not None:
-        if not path:
-            msg = "endpoint_url: expected a path after `sandbox:`, for example sandbox:output/sandbox.db"
-            raise SettingsError(msg)
-    else:
-        _check_url(settings.endpoint_url)
-        if not settings.app_key:
-            msg = "app_key: needed to load into CoolaData (Project settings / Tracking page); the sandbox needs none"
-            raise SettingsError(msg)
-    if settings.app_key and not _APP_KEY.fullmatch(settings.app_key):
-        msg = "app_key: expected letters and digits only; check for blanks or quotes around the key"
-        raise SettingsError(msg)
-
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
-        msg = f"endpoint_url: expected https://HOST, http://127.0.0.1:PORT or sandbox:PATH, for example {API_URL}"
-        raise SettingsError(msg)
-    if parts.username or parts.query or parts.fragment:
-        msg = "endpoint_url: expected scheme, host, port and path alone, without user, query or fragment"
-        raise SettingsError(msg)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        msg = (
-            "endpoint_url: plain http is for loopback only, because anyone on the way could read the app key and the "
-            f"events; use https://{parts.hostname}"
-        )
-        raise SettingsError(msg)

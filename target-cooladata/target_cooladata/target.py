@@ -25,7 +25,7 @@ from singer_sdk.helpers.capabilities import PluginCapabilities
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from typing_extensions import override
 
-from target_cooladata import redaction
+from target_cooladata import configuration, redaction
 from target_cooladata import settings as declared
 from target_cooladata.client import Client
 from target_cooladata.embedded import EmbeddedSandbox
@@ -52,6 +52,7 @@ class TargetCoolaData(Target):
         PluginCapabilities.ABOUT,
         PluginCapabilities.STREAM_MAPS,
         PluginCapabilities.FLATTENING,
+        PluginCapabilities.BATCH,
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
@@ -75,7 +76,7 @@ class TargetCoolaData(Target):
         )
         redaction.hide(str(self.config.get("app_key") or ""))
         self._warn_of_unknown_settings()
-        self.settings = declared.parse(self.config)
+        self.settings = configuration.parse(self.config)
         self._sandbox: EmbeddedSandbox | None = None
         maps = self.config.get("stream_maps") or self.config.get("flattening_enabled")
         self._loader = Loader(

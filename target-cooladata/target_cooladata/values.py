@@ -35,17 +35,27 @@ class PropertyWriter:
         property_names: sanitize or reject.
         boolean_format: string, integer or native.
         scopes: prefix to add, by property.
+        taken: names that the record's own properties cannot have.
     """
 
-    def __init__(self, *, nested_values: str, property_names: str, boolean_format: str, scopes: dict[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        nested_values: str,
+        property_names: str,
+        boolean_format: str,
+        scopes: dict[str, str],
+        taken: t.Iterable[str] = (),
+    ) -> None:
         self._nested = nested_values
         self._rejects_names = property_names == "reject"
         self._booleans = _BOOLEANS[boolean_format]
         self._scopes = scopes
+        self._taken = frozenset(name.lower() for name in taken)
 
     def keeps_names(self, columns: t.Iterable[str]) -> bool:
         """Whether all these properties are sent under their own names."""
-        seen = set()
+        seen = set(self._taken)
         for column in columns:
             scope, name = names.split_scope(column)
             if not names.is_allowed(name) or name.lower() in seen or self._scopes.get(column, scope) != scope:
@@ -70,7 +80,7 @@ class PropertyWriter:
         parts = [b'"event_name":' + _encode(name), b'"user_id":' + _encode(user)]
         if moment is not None:
             parts.append(b'"event_timestamp_epoch":%d' % moment)
-        used: set[str] = set()
+        used = set(self._taken)
         for column in columns:
             scope, base = names.split_scope(column)
             self._append(parts, used, self._scopes.get(column, scope), base, bytes(raws[column]))

@@ -12,7 +12,7 @@ import yaml
 
 from tap_coolafile.settings import load as load_tap_settings
 from tap_coolafile.settings import normalise
-from target_cooladata.settings import parse
+from target_cooladata.configuration import parse
 from tests.commands import Finished, run
 from tests.sandbox_server import SandboxServer
 from tests.settings_docs import ROOT, declared
@@ -164,7 +164,9 @@ TARGET = {
     "max_batch_bytes": 5000, "max_batch_age_seconds": 9, "max_concurrency": 2, "max_requests_per_second": 8,
     "request_timeout_seconds": 3,
     "max_retry_seconds": 0, "unreadable_200": "fail", "on_reject": "fail", "max_reject_percent": 50,
-    "rejects_path": "elsewhere", "journal_path": "here", "report_path": "report.json",
+    "rejects_path": "elsewhere", "journal_path": "here", "batch_root": "b", "dry_run": True,
+    "add_record_metadata": True, "run_id_property": "r", "event_id_property": "e",
+    "report_path": "report.json",
 }  # fmt: skip
 READERS = {
     "tap-coolafile": lambda config: load_tap_settings(normalise(config)),

@@ -11,7 +11,7 @@ import pytest
 
 from target_cooladata.batches import Event, raw_body
 from target_cooladata.client import STATUSES, Client, Kind, judge, parse_retry_after
-from target_cooladata.settings import parse
+from target_cooladata.configuration import parse
 from target_cooladata.target import TargetCoolaData
 from tests.singer import APP_KEY
 

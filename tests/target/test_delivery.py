@@ -9,9 +9,10 @@ import typing as t
 import pytest
 
 from target_cooladata.client import Kind, Outcome
-from target_cooladata.delivery import MAX_REFUSALS_IN_A_ROW, Delivery, Policy, Settlement
+from target_cooladata.delivery import Delivery
 from target_cooladata.exceptions import DeliveryError
 from target_cooladata.ledger import Checkpoint
+from target_cooladata.sending import MAX_REFUSALS_IN_A_ROW, Policy, Settlement
 
 Send = t.Callable[[t.Sequence[int]], Outcome]
 

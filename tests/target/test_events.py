@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.exceptions import MissingKeyPropertiesError
 
+from target_cooladata.configuration import parse
 from target_cooladata.events import MAX_EVENT_BYTES, REASONS, EventMaker, Facts
 from target_cooladata.exceptions import Rejected
-from target_cooladata.settings import StreamSettings, parse
+from target_cooladata.settings import StreamSettings
 from target_cooladata.target import TargetCoolaData
 
 SEED = 1_350_273_990_000

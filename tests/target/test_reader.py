@@ -36,6 +36,9 @@ class Heard:
     def on_state(self, message: Message) -> None:
         self.messages.append(("state", bytes(message.value)))
 
+    def on_batch(self, message: Message) -> None:
+        self.messages.append(("batch", message.stream, message.manifest))
+
     def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
         assert line
         assert detail
@@ -81,7 +84,7 @@ def test_line_ends_of_windows_and_a_last_line_without_one_are_fine() -> None:
         ('{"type": "SCHEMA", "stream": "s"}\n', "a SCHEMA needs `stream` and `schema`"),
         ('{"type": "SCHEMA", "stream": 3, "schema": {}}\n', "a part of the SCHEMA"),
         ('{"type": "GREETING"}\n', "its type is none of"),
-        ('{"type": "BATCH", "stream": "s", "manifest": []}\n', "BATCH messages are not read"),
+        ('{"type": "BATCH", "stream": "s", "manifest": []}\n', "a BATCH needs"),
         ("[" * 100_000 + "\n", "not JSON"),
     ],
     ids=lambda value: str(value)[:40],

@@ -5,8 +5,9 @@ import typing as t
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
+from target_cooladata.configuration import parse
 from target_cooladata.exceptions import SettingsError
-from target_cooladata.settings import SCHEMA, Settings, StreamSettings, parse
+from target_cooladata.settings import SCHEMA, Settings, StreamSettings
 from target_cooladata.target import TargetCoolaData
 from tests.commands import run
 from tests.singer import APP_KEY
@@ -65,6 +66,8 @@ def test_streams_are_given_by_name_or_as_a_list_or_as_text(streams: object) -> N
         ({"streams": {"a": {"user_id": "x"}}}, "the mapping of 'a' is not understood"),
         ({"streams": {"a": 3}}, "the mapping of 'a' is not understood"),
         ({"streams": 3}, "3 is not of type"),
+        ({"run_id_property": "my run"}, "run_id_property: 'my run'"),
+        ({"event_id_property": "event_id"}, "try load_event_id"),
         ({"batch_size_rows": 301}, "301 is greater than the maximum of 300"),
         ({"batch_size_rows": "many"}, "'many' is not of type"),
         ({"unreadable_200": "maybe"}, "'maybe' is not one of"),
@@ -97,7 +100,9 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "MAX_BATCH_BYTES": "5000", "MAX_BATCH_AGE_SECONDS": "9", "MAX_CONCURRENCY": "2", "MAX_REQUESTS_PER_SECOND": "8",
         "REQUEST_TIMEOUT_SECONDS": "3",
         "MAX_RETRY_SECONDS": "0", "UNREADABLE_200": "fail", "ON_REJECT": "fail", "MAX_REJECT_PERCENT": "50",
-        "REJECTS_PATH": "elsewhere", "JOURNAL_PATH": "here", "REPORT_PATH": "report.json",
+        "REJECTS_PATH": "elsewhere", "JOURNAL_PATH": "here", "DRY_RUN": "True",
+        "BATCH_ROOT": "b", "ADD_RECORD_METADATA": "True", "RUN_ID_PROPERTY": "r", "EVENT_ID_PROPERTY": "e",
+        "REPORT_PATH": "report.json",
     }  # fmt: skip
     assert {name.lower() for name in values} == set(Settings.__struct_fields__)
     with pytest.MonkeyPatch.context() as patch:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
+import threading
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +19,6 @@ from tests.commands import BIN, run, write_config
 from tests.singer import APP_KEY, event, record, schema, state
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.sandbox_server import SandboxServer
     from tests.target.conftest import RunTarget
 
@@ -368,3 +369,50 @@ def test_a_sandbox_that_cannot_start_is_one_line(tmp_path: Path) -> None:
     assert done.code == 1
     assert "the sandbox did not start" in done.complaints[0]
     assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_does_everything_but_send(run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path) -> None:
+    lines = [state(n=0), schema(), *map(event, range(1000)), record(n=1), state(n=1)]
+    done = run_target(*lines, dry_run=True, endpoint_url="https://127.0.0.1:1", app_key=None)
+    assert done.code == 0
+    assert done.states == []
+    assert sandbox.summary()["calls"] == 0
+    report = done.report
+    assert report["dry_run"] == {"calls": 4, "minutes": 0.0}
+    assert (report["events_undelivered"], report["events_rejected"]) == (1000, 1)
+    assert report["equation_closes"]
+    assert len(rejects(tmp_path)) == 1
+    assert "Dry run: nothing was sent" in done.stderr
+
+
+def test_memory_stays_bounded_and_a_signal_is_heeded_while_the_api_hangs(
+    process: Process, sandbox: SandboxServer
+) -> None:
+    sandbox.set_faults({"kind": "slow", "delay_ms": 60_000, "times": None, "every": 4})
+    big = event(1, text="x" * 1000)
+    process.write(schema())
+    stop = threading.Event()
+    written = [0]
+
+    def talk() -> None:
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            while not stop.is_set():
+                process.write(big * 100)
+                written[0] += 100
+
+    speaker = threading.Thread(target=talk)
+    speaker.start()
+    before = -1
+    while written[0] != before:  # until back-pressure has reached the writer
+        before = written[0]
+        time.sleep(1)
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", (Path("/proc") / str(process.process.pid) / "status").read_text())[1])  # type: ignore[index]  # Linux has it
+    assert peak < 200_000
+    stop.set()
+    asked = time.monotonic()
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(15) == 143
+    assert time.monotonic() - asked < 10
+    speaker.join()
+    assert process.process.stderr is not None
+    assert '"equation_closes":true' in process.process.stderr.read()

@@ -1,0 +1,82 @@
+"""The files of BATCH messages, as rows.
+
+In: a manifest and its encoding, as the SDK's taps write them: newline-delimited JSON records, plain or gzip. Out: the
+rows, some at a time, with memory bounded by the longest of them. Refused: another format or compression, a file that is
+not below `batch_root` (links resolved), one that is missing or broken. A message must not make the target read any file
+that it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import typing as t
+import zlib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from target_cooladata.exceptions import InputError
+from target_cooladata.reader import MAX_LINE_BYTES
+
+CHUNK_BYTES = 1 << 20
+
+
+def rows(uri: str, encoding: t.Mapping[str, t.Any], root: str | None) -> t.Iterator[list[bytes]]:
+    """Read one file.
+
+    Args:
+        uri: `file://` or a path.
+        encoding: `format` and `compression`.
+        root: the folder below which it must be.
+
+    Raises:
+        InputError: what is refused.
+    """
+    path = _resolve(uri, root)
+    with _explained(path), _open(path, encoding) as file:
+        rest = b""
+        while chunk := file.read(CHUNK_BYTES):
+            head, newline, tail = chunk.rpartition(b"\n")
+            if newline:
+                yield [row for row in (rest + head).split(b"\n") if row.strip()]
+                rest = tail
+            else:
+                rest += chunk
+            if len(rest) > MAX_LINE_BYTES:
+                msg = f"a row of the batch file {path} is longer than {MAX_LINE_BYTES:,} bytes"
+                raise InputError(msg)
+        if rest.strip():
+            yield [rest]
+
+
+def _resolve(uri: str, root: str | None) -> Path:
+    if root is None:
+        msg = "a BATCH message came, and `batch_root` does not say below which folder its files are"
+        raise InputError(msg)
+    parts = urlsplit(uri)
+    if parts.scheme not in {"", "file"}:
+        msg = f"a BATCH message names a {parts.scheme}:// file; expected file:// below `batch_root`"
+        raise InputError(msg)
+    path = Path(unquote(parts.path) if parts.scheme else uri).resolve()
+    if not path.is_relative_to(Path(root).resolve()):
+        msg = f"a BATCH message names a file that is not below `batch_root` ({root}), so it is not read"
+        raise InputError(msg)
+    return path
+
+
+def _open(path: Path, encoding: t.Mapping[str, t.Any]) -> t.IO[bytes]:
+    kind, compression = encoding.get("format"), encoding.get("compression") or "none"
+    if kind != "jsonl" or compression not in {"none", "gzip"}:
+        msg = f"a BATCH message has files in {kind} with compression {compression}; expected jsonl, plain or gzip"
+        raise InputError(msg)
+    return t.cast("t.IO[bytes]", gzip.open(path, "rb")) if compression == "gzip" else path.open("rb")
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> t.Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "its gzip stream is broken"
+        msg = f"the batch file {path} cannot be read to its end ({why}); the rows before that are loaded"
+        raise InputError(msg) from None

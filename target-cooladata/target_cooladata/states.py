@@ -1,0 +1,76 @@
+"""STATE on standard output, as soon as it is true.
+
+In: checkpoints of which everything before them is settled. Out: their STATE, at most once a second and the last one
+always, after the rejects before it are durable and the journal knows of it. It refuses to go on, with one sentence,
+when nobody reads standard output any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import typing as t
+
+from target_cooladata.exceptions import TargetError
+
+if t.TYPE_CHECKING:
+    from target_cooladata.journal import Journal
+    from target_cooladata.ledger import Checkpoint
+    from target_cooladata.rejects import RejectsWriter
+
+INTERVAL_SECONDS = 1.0  # Meltano stores each STATE synchronously
+
+
+class StateWriter:
+    """Writes states.
+
+    Args:
+        rejects: made durable before a state passes them.
+        journal: told of every state, if there is one.
+    """
+
+    def __init__(self, rejects: RejectsWriter, journal: Journal | None) -> None:
+        self._rejects = rejects
+        self._journal = journal
+        self._checkpoint: Checkpoint | None = None
+        self._written_at = 0.0
+        self.written = 0
+
+    def offer(self, checkpoint: Checkpoint | None) -> None:
+        """Take the newest checkpoint, if there is a new one."""
+        if checkpoint is not None:
+            self._checkpoint = checkpoint
+
+    def write(self, now: float, *, final: bool = False, heard: bool = True) -> None:
+        """Write the newest state if one is due.
+
+        Args:
+            now: monotonic seconds.
+            final: write it in any case.
+            heard: somebody listens. After a signal Meltano does not, so the next run may start from the state before.
+
+        Raises:
+            TargetError: rejects, journal or standard output cannot be written.
+        """
+        checkpoint = self._checkpoint
+        if checkpoint is None or not (final or now - self._written_at >= INTERVAL_SECONDS):
+            return
+        self._checkpoint = None
+        self._rejects.sync()
+        if self._journal is not None:
+            self._journal.announce(checkpoint.state, checkpoint.position)
+        _print(checkpoint.state)
+        if self._journal is not None and heard:
+            self._journal.confirm()
+        self._written_at = now
+        self.written += 1
+
+
+def _print(state: bytes) -> None:
+    try:
+        sys.stdout.write(f"{state.decode()}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
+        msg = "standard output was closed, so the state of what is delivered cannot be handed on"
+        raise TargetError(msg) from None

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import typing as t
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from target_cooladata import batch_files
+from target_cooladata.exceptions import InputError
+from tests.singer import record, schema, state
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox_server import SandboxServer
+    from tests.target.conftest import RunTarget
+
+PLAIN = {"format": "jsonl", "compression": "none"}
+GZIP = {"format": "jsonl", "compression": "gzip"}
+
+
+def read(path: Path | str, encoding: dict[str, str] | None = None, root: Path | None = None) -> list[bytes]:
+    return [row for rows in batch_files.rows(str(path), encoding or PLAIN, str(root) if root else None) for row in rows]
+
+
+def test_plain_and_compressed_files_give_their_rows(tmp_path: Path) -> None:
+    content = b'{"a":1}\n\n{"a":2}\r\n{"a":3}'
+    (tmp_path / "a.jsonl").write_bytes(content)
+    (tmp_path / "a b.jsonl.gz").write_bytes(gzip.compress(content[:10]) + gzip.compress(content[10:]))
+    expected = [b'{"a":1}', b'{"a":2}\r', b'{"a":3}']
+    assert read(f"file://{tmp_path}/a.jsonl", root=tmp_path) == expected
+    assert read(tmp_path / "a.jsonl", root=tmp_path) == expected
+    assert read(f"file://{tmp_path}/a%20b.jsonl.gz", GZIP, tmp_path) == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(min_size=1).map(lambda row: row.replace(b"\n", b"x"))), st.integers(1, 9))
+def test_however_the_chunks_fall_the_rows_are_the_same(tmp_path: Path, rows: list[bytes], size: int) -> None:
+    (tmp_path / "a").write_bytes(b"\n".join(rows))
+    before, batch_files.CHUNK_BYTES = batch_files.CHUNK_BYTES, size
+    try:
+        assert read(tmp_path / "a", root=tmp_path) == [row for row in rows if row.strip()]
+    finally:
+        batch_files.CHUNK_BYTES = before
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "{root}/../outside", "{root}/link", "{root}/sub/../../outside"])
+def test_a_file_outside_the_root_is_not_read(tmp_path: Path, path: str) -> None:
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (tmp_path / "outside").write_text("secret")
+    os.symlink(tmp_path / "outside", root / "link")
+    with pytest.raises(InputError, match="not below `batch_root`"):
+        read(path.format(root=root), root=root)
+
+
+def test_what_cannot_be_read_is_refused_with_words(tmp_path: Path) -> None:
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"{}\n" * 100)[:-10])
+    (tmp_path / "plain").write_bytes(b"{}\n")
+    for path, encoding, root, words in (
+        (tmp_path / "plain", PLAIN, None, "`batch_root` does not say"),
+        ("s3://bucket/key", PLAIN, tmp_path, "s3:// file"),
+        (tmp_path / "missing", PLAIN, tmp_path, "No such file"),
+        (tmp_path / "plain", GZIP, tmp_path, "cannot be read to its end"),
+        (tmp_path / "cut.gz", GZIP, tmp_path, "its gzip stream is broken"),
+        (tmp_path / "plain", {"format": "parquet"}, tmp_path, "expected jsonl"),
+        (tmp_path / "plain", {"format": "jsonl", "compression": "zstd"}, tmp_path, "expected jsonl"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read(path, encoding, root)
+
+
+def batch(*paths: Path, **encoding: str) -> str:
+    manifest = [f"file://{path}" for path in paths]
+    return json.dumps({"type": "BATCH", "stream": "orders", "encoding": encoding, "manifest": manifest}) + "\n"
+
+
+MAPPING = {"orders": {"user_id_property": "customer", "event_time_property": "at"}}
+
+
+def test_a_batch_is_loaded_by_the_same_rules_as_records(
+    run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "batches"
+    folder.mkdir()
+    rows = [{"customer": number, "at": "2012-10-15", "n": None, "flag": True} for number in range(1000)]
+    lines = [json.dumps(row) for row in rows]
+    lines[7] = "broken"
+    lines[8] = '{"n": 1}'
+    (folder / "1.jsonl.gz").write_bytes(gzip.compress("\n".join(lines[:500]).encode()))
+    (folder / "2.jsonl.gz").write_bytes(gzip.compress("\n".join(lines[500:]).encode()))
+    done = run_target(
+        state(n=0), schema("orders"),
+        batch(folder / "1.jsonl.gz", folder / "2.jsonl.gz", format="jsonl", compression="gzip"),
+        record("orders", customer=1, at="2012-10-15"), state(n=1),
+        batch_root=str(folder), streams=MAPPING,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert done.states[-1] == {"n": 1}
+    assert sandbox.summary()["valid"] == 999
+    assert done.report["reject_reasons"] == {"not_json": 1, "missing_user_id": 1}
+    assert sandbox.events()[0] == {
+        "event_name": "orders", "user_id": "0", "event_timestamp_epoch": 1350259200000, "flag": "true",
+    }  # fmt: skip
+    assert (folder / "1.jsonl.gz").exists()
+
+
+def test_stream_maps_apply_to_batches_too(run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"customer": 1, "at": "2012-10-15", "keep": true}\n{"customer": 2, "keep": false}\nx\n'
+    )
+    properties = {"customer": {"type": "integer"}, "at": {"type": "string"}, "keep": {"type": "boolean"}}
+    done = run_target(
+        schema("orders", **properties), batch(tmp_path / "a.jsonl", format="jsonl"),
+        batch_root=str(tmp_path), streams=MAPPING, stream_maps={"orders": {"__filter__": "keep"}},
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert sandbox.summary()["valid"] == 1
+    assert done.report["records_filtered"] == 1
+    assert done.report["events_rejected"] == 1
+    assert done.report["equation_closes"]
+
+
+def test_a_batch_that_names_a_file_elsewhere_ends_the_run(run_target: RunTarget, tmp_path: Path) -> None:
+    done = run_target(schema("orders"), batch(tmp_path / "a.jsonl", format="jsonl"), batch_root=str(tmp_path / "other"))
+    assert done.code == 1
+    assert "not below `batch_root`" in done.complaints[0]
