@@ -59,11 +59,12 @@ class Hooks(t.Protocol):
 
 
 class _Piece(msgspec.Struct):
-    """Some lines of a block, judged, and the position after them."""
+    """Some lines of a block, judged, their size in bytes, and the position after them."""
 
     block: reading.Block
     begin: int
     judged: Judged
+    size: int
     after: Position
 
     @property
@@ -197,6 +198,7 @@ class Run:
                 part = block.lines[begin : begin + self._settings.state_interval_rows]
                 judged = self._judge.judge(part, block.text)
                 offset = block.end_of(begin + len(part))
+                size = offset - after.offset
                 after = msgspec.structs.replace(
                     after,
                     offset=offset,
@@ -205,7 +207,7 @@ class Run:
                     rows=after.rows + len(part) - judged.blank,
                     invalid=after.invalid + len(judged.rejects),
                 )
-                yield _Piece(block, begin, judged, after)
+                yield _Piece(block, begin, judged, size, after)
 
     def _verdict(self, item: FileItem, after: Position, held: list[_Piece], *, ended: bool) -> None:
         """Stop a bad file before more of it is emitted.
@@ -238,6 +240,9 @@ class Run:
         self._report.rows_blank += piece.judged.blank
         for reject in piece.judged.rejects:
             self._report.count_reject(reject.reason)
+        self._report.bytes_read += piece.size
+            piece.begin
+        )
         mark.at(piece.after)
         self._unsaved_rows += len(piece.judged.records)
         if self._unsaved_rows >= self._settings.state_interval_rows:

@@ -23,7 +23,7 @@ from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
-from tap_coolafile import bookmarks, settings, uris
+from tap_coolafile import bookmarks, configuration, settings, uris
 from tap_coolafile.exceptions import StoppedError, TapError
 from tap_coolafile.messages import MessageWriter
 from tap_coolafile.selection import Shard, patterns_of
@@ -104,14 +104,14 @@ class TapCoolaFile(Tap):
         load_dotenv(find_dotenv(usecwd=True))
         schema = cls.config_jsonschema
         cls.append_builtin_config(schema)
-        return settings.from_environment(schema)
+        return configuration.from_environment(schema)
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        self._config = settings.normalise(self._config)
+        self._config = configuration.normalise(self._config)
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        problems = settings.problems(self._config, schema)
+        problems = configuration.problems(self._config, schema)
         if problems and raise_errors:
             msg = "Config validation failed"
             raise ConfigValidationError(msg, errors=problems, schema=schema)

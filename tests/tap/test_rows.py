@@ -18,11 +18,12 @@ OK = '"event_name":"login","user_id":"u1","event_time_ts":1425920218354'
 
 
 def judged(*lines: str | bytes, warm: bool = True, **rules: t.Any) -> Judged:
-    """Judge `lines`, after a first row that compiles the form if `warm`."""
+    """Judge `lines`; if `warm`, for the second time, when a form has been made of what the first time showed."""
     judge = Judge(Rules(**rules), lambda *_: None)
+    data = [line.encode() if isinstance(line, str) else line for line in lines]
     if warm:
-        judge.judge([event().encode()])
-    return judge.judge([line.encode() if isinstance(line, str) else line for line in lines])
+        judge.judge([*data, event().encode()])
+    return judge.judge(data)
 
 
 def reason(line: str | bytes, **rules: t.Any) -> str:
@@ -220,6 +221,12 @@ def test_of_several_times_the_first_spelling_wins_and_a_disagreement_is_counted(
     assert [json.loads(text or b"")["event_time_ts"] for text in result.records] == [1350259200000] * 4
     assert all(b'"event_timestamp"' not in (text or b"") for text in result.records)
     assert judge.notices.times_disagreeing == 2
+
+
+def test_an_integer_too_large_is_refused_also_where_fractions_were_seen() -> None:
+    judge = Judge(Rules(), lambda *_: None)
+    judge.judge([event(1, a=1.5).encode()])
+    assert judge.judge([event(1, a=2**63).encode()]).rejects[0].reason == "number_out_of_range"
 
 
 def test_null_and_empty_properties_are_left_out() -> None:

@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from tap_coolafile import settings
+from tap_coolafile import configuration, settings
 from tap_coolafile.exceptions import SettingError
 
 DEFAULTS = {
@@ -17,7 +17,7 @@ DEFAULTS = {
 
 
 def load(**config: t.Any) -> settings.Settings:
-    return settings.load(settings.normalise(DEFAULTS | {"uris": "a/"} | config))
+    return settings.load(configuration.normalise(DEFAULTS | {"uris": "a/"} | config))
 
 
 def test_every_declared_setting_is_a_field_and_every_field_is_declared() -> None:
@@ -116,11 +116,11 @@ def test_what_cannot_be_used_is_refused_by_name_without_its_value(config: dict[s
     ],
 )
 def test_what_breaks_the_schema_is_refused_by_name_without_its_value(config: dict[str, t.Any], words: str) -> None:
-    (problem,) = settings.problems({"uris": "a/"} | config, settings.CONFIG_SCHEMA)
+    (problem,) = configuration.problems({"uris": "a/"} | config, settings.CONFIG_SCHEMA)
     assert words in problem
     assert "geheim" not in problem
     assert "4711" not in problem
 
 
 def test_a_missing_setting_is_named() -> None:
-    assert settings.problems({}, settings.CONFIG_SCHEMA) == ["uris is required and not set"]
+    assert configuration.problems({}, settings.CONFIG_SCHEMA) == ["uris is required and not set"]

@@ -31,6 +31,7 @@ def test_the_seed_rows_arrive_as_four_records(place: Workplace) -> None:
     assert run.properties["referals"]["type"] == ["string", "null"]
     assert run.properties["age"]["type"] == ["number", "null"]
     assert run.report["rows_sent"] == 4
+    assert run.report["bytes_read"] == sum(len(row) + 1 for row in SEED_ROWS)
 
 
 def test_the_first_message_is_a_state_also_on_a_first_run(place: Workplace) -> None:
