@@ -241,8 +241,6 @@ class Run:
         for reject in piece.judged.rejects:
             self._report.count_reject(reject.reason)
         self._report.bytes_read += piece.size
-            piece.begin
-        )
         mark.at(piece.after)
         self._unsaved_rows += len(piece.judged.records)
         if self._unsaved_rows >= self._settings.state_interval_rows:
