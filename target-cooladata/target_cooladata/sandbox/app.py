@@ -74,17 +74,23 @@ def summary(path: Path) -> None:
     "--schema-mode",
     type=click.Choice(["learn", "locked"]),
     default="learn",
+    show_default=True,
     help="What new names do: join the schema; or, in a locked one, spoil the event (event names) or be dropped.",
 )
-@click.option("--learn-seconds", type=_AT_LEAST_0, default=0, help="How long new names keep events pending.")
+@click.option(
+    "--learn-seconds", type=_AT_LEAST_0, default=0, show_default=True, help="How long new names keep events pending."
+)
 @click.option("--property-quota", type=_AT_LEAST_1, help="How many properties the schema takes. Without: any.")
-@click.option("--event-name-quota", type=_AT_LEAST_1, default=MAX_EVENT_NAMES, help="How many event names.")
+@click.option(
+    "--event-name-quota", type=_AT_LEAST_1, default=MAX_EVENT_NAMES, show_default=True, help="How many event names."
+)
 @click.option("--strict-numbers", is_flag=True, help="A fraction spoils a property that was first an integer.")
 @click.option("--server-time", is_flag=True, help="Ignore event times and use the clock.")
 @click.option(
     "--encodings",
     type=click.Choice(["both", "raw", "data"]),
     default="both",
+    show_default=True,
     help="Bodies taken: JSON without a field name (raw), or in the form field data.",
 )
 @click.option("--accept-over-limit", is_flag=True, help="Take calls of more than 300 events.")
@@ -92,9 +98,12 @@ def summary(path: Path) -> None:
     "--bad-body",
     type=click.Choice(["status-false", "400"]),
     default="status-false",
+    show_default=True,
     help="What a body that holds no events gets: 200 with status false, or 400.",
 )
-@click.option("--max-body-bytes", type=_AT_LEAST_1, default=MAX_BODY_BYTES, help="Larger bodies get 413.")
+@click.option(
+    "--max-body-bytes", type=_AT_LEAST_1, default=MAX_BODY_BYTES, show_default=True, help="Larger bodies get 413."
+)
 @click.option("--stop-with-stdin", is_flag=True, help="End when standard input does, and not at Ctrl-C.")
 def serve(path: Path, port: int, *, stop_with_stdin: bool, **options: t.Any) -> None:
     """Answer on 127.0.0.1 as CoolaData would, storing into the database. Ctrl-C ends it.
