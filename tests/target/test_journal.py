@@ -262,11 +262,10 @@ def test_killed_twenty_times_nothing_is_missing_and_only_what_was_in_flight_is_t
         journal_path=str(tmp_path / "journal"), max_concurrency=calls, batch_size_rows=size,
     )  # fmt: skip
     sandbox.set_faults({"kind": "slow", "delay_ms": 50, "times": None})
-    dice = random.Random(20121015)
     lines = [event(number) for number in range(total)]
-    reached, killed = 0, 0
-    while True:
-        source, printed = tmp_path / "in.jsonl", tmp_path / "states.jsonl"
+    source, printed = tmp_path / "in.jsonl", tmp_path / "states.jsonl"
+    reached = 0
+    for moment in [*sorted(random.Random(20121015).sample(range(1, total), kills)), None]:
         parts = [state(n=reached), schema()]
         for number in range(reached, total):
             parts.append(lines[number])
@@ -277,18 +276,14 @@ def test_killed_twenty_times_nothing_is_missing_and_only_what_was_in_flight_is_t
             process = subprocess.Popen(
                 [BIN / "target-cooladata", "--config", config], stdin=stdin, stdout=stdout, stderr=log
             )
-            try:
-                process.wait(timeout=dice.uniform(0.7, 1.5) if killed < kills else 120)
-            except subprocess.TimeoutExpired:
+            while moment is not None and sandbox.summary()["distinct"] < moment:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+            if moment is not None:
                 process.send_signal(signal.SIGKILL)
-                process.wait()
-                killed += 1
+            code = process.wait(120)
+        assert code == (0 if moment is None else -signal.SIGKILL)
         whole = [line for line in printed.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        if whole:
-            reached = json.loads(whole[-1])["n"]
-        if process.returncode == 0:
-            break
-    assert killed == kills
+        reached = json.loads(whole[-1])["n"] if whole else reached
     summary = sandbox.summary()
     assert summary["distinct"] == total
     assert summary["events"] - total <= kills * calls * size
