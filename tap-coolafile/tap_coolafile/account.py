@@ -14,9 +14,9 @@ from tap_coolafile.report import Report, as_words
 if t.TYPE_CHECKING:
     import logging
 
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.rows import Judge
     from tap_coolafile.schema import StreamSchema
-    from tap_coolafile.settings import Settings
 
 
 class Account:

@@ -24,10 +24,10 @@ from tap_coolafile.uris import NAME_RULE
 if t.TYPE_CHECKING:
     import logging
 
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.rejects import RejectsFile
     from tap_coolafile.report import Report
     from tap_coolafile.selection import Selection, Task
-    from tap_coolafile.settings import Settings
     from tap_coolafile.sources.base import FileItem, Source
     from tap_coolafile.uris import Pattern
 

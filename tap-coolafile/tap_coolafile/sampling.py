@@ -17,7 +17,7 @@ from tap_coolafile.sources import open_source
 from tap_coolafile.uris import allowed
 
 if t.TYPE_CHECKING:
-    from tap_coolafile.settings import Settings
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.sources.base import FileItem, Source
     from tap_coolafile.uris import Pattern
 

@@ -21,8 +21,8 @@ if t.TYPE_CHECKING:
     import logging
 
     from tap_coolafile.bookmarks import Bookmark
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.report import Report
-    from tap_coolafile.settings import Settings
     from tap_coolafile.sources.base import Source
 
 

@@ -1,21 +1,23 @@
 """The tap's settings, declared once: name, type, default and the reason for it.
 
-In goes a configuration whose values have their types (see configuration.py); out comes a `Settings`. Refuses, in one
-sentence naming the setting, what cannot be used. The declarations are also the JSON schema behind `--about`, and what
-README's table is compared with.
+The declarations are also the JSON schema behind `--about`, and what README's table is made from. In go values as users
+give them, JSON or texts (environments hand over everything as text, and so does Meltano where a setting has no kind);
+out come values of the types declared. Refuses what is not of its type without quoting it: it may be a secret.
 """
 
 from __future__ import annotations
 
-import datetime as dt
+import os
+import re
 import typing as t
-import zoneinfo
 
 import msgspec
 from singer_sdk import typing as th
+from singer_sdk.plugin_base import JSONSchemaValidator
 
 from tap_coolafile.exceptions import SettingError
 
+ENV_PREFIX = "TAP_COOLAFILE_"
 _PROPERTY_TYPES = ("string", "number", "integer", "boolean")
 
 
@@ -211,102 +213,97 @@ CONFIG_SCHEMA: dict[str, t.Any] = _DECLARED.to_dict()
 """The declarations as JSON schema: what the SDK validates against and `--about` prints."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings a run works with, checked; names and units as declared above."""
+def normalise(config: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Give each value the type its setting declares, where it came as text.
 
-    uris: tuple[str, ...]
-    stream_name: str
-    aws_access_key_id: str | None = None
-    aws_secret_access_key: str | None = None
-    aws_session_token: str | None = None
-    aws_profile: str | None = None
-    aws_role_arn: str | None = None
-    aws_external_id: str | None = None
-    aws_region: str | None = None
-    aws_endpoint_url: str | None = None
-    aws_anonymous: bool
-    transport_params: dict[str, t.Any]
-    start_date: str | None = None
-    lookback_hours: int
-    on_changed_file: str
-    allow_compressed: bool
-    time_zone: str
-    empty_as_null: bool
-    on_invalid_row: str
-    max_invalid_percent: int
-    on_bad_file: str
-    rejects_path: str
-    max_row_bytes: int
-    property_types: dict[str, str]
-    add_metadata_columns: bool
-    state_interval_rows: int
-    sample_rows: int
-    prefetch_files: int
-    shard_count: int | None = None
-    shard_index: int | None = None
-    report_path: str | None = None
-
-    @property
-    def start_ms(self) -> int | None:
-        """`start_date` as milliseconds since 1970 UTC, or None."""
-        if self.start_date is None:
-            return None
-        when = dt.datetime.fromisoformat(self.start_date)
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=dt.UTC)
-        return int(when.timestamp() * 1000)
-
-
-def load(config: t.Mapping[str, t.Any]) -> Settings:
-    """Check a normalised, schema-valid configuration and name its parts.
+    The environment, and Meltano for a setting without a kind, hand over everything as text. An empty text means
+    "not set". `uris` may be one URI, an array, or a JSON array inside a string.
 
     Raises:
-        SettingError: a value, alone or beside another, cannot be used.
+        SettingError: a text is not of the type its setting declares.
     """
-    known = {name: config[name] for name in Settings.__struct_fields__ if config.get(name) is not None}
-    known["uris"] = tuple(known.get("uris", ()))
-    settings = Settings(**known)
-    if not settings.uris or not all(settings.uris):
-        msg = "uris is empty: give at least one file, prefix ending in '/', or glob"
-        raise SettingError(msg)
-    _check_start_date(settings)
-    _check_zone(settings.time_zone)
-    _check_keys(settings)
-    _check_properties(settings)
-    return settings
+    result = {}
+    for name, value in config.items():
+        schema = CONFIG_SCHEMA["properties"].get(name)
+        if value == "" and schema is not None:
+            continue
+        result[name] = _converted(name, value, schema) if schema is not None and isinstance(value, str) else value
+    if isinstance(result.get("uris"), str):
+        result["uris"] = _uri_list(result["uris"])
+    return result
 
 
-def _check_start_date(settings: Settings) -> None:
-    try:
-        _ = settings.start_ms
-    except ValueError:
-        msg = "start_date is not an ISO 8601 time such as 2024-01-31T00:00:00Z"
-        raise SettingError(msg) from None
+def problems(config: dict[str, t.Any], schema: dict[str, t.Any]) -> list[str]:
+    """Check `config` against the JSON schema, filling in defaults; say what is wrong without quoting a value."""
+    found = []
+    for error in JSONSchemaValidator(schema).iter_errors(config):
+        where = ".".join(str(step) for step in error.absolute_path)
+        if error.validator == "required":
+            found.append(f"{error.message.split(' ', 1)[0].strip(chr(39))} is required and not set")
+        else:
+            expected = _expected(error.schema)
+            found.append(f"{where} has a value that cannot be used; {expected}")
+    return found
 
 
-def _check_zone(name: str) -> None:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        msg = f"time_zone {name!r} is not a zone of the IANA database, such as UTC or Europe/Berlin"
-        raise SettingError(msg) from None
+def from_environment(schema: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Read every setting of `schema` that stands in the environment, as text still, for `normalise`."""
+    names = {name: ENV_PREFIX + name.upper().replace("-", "_") for name in schema["properties"]}
+    found = {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}
+    # Settings that the SDK declares (stream maps, flattening) are converted by their own schema here.
+    return {
+        name: _converted(name, value, schema["properties"][name]) if value != "" else value
+        for name, value in found.items()
+    }
 
 
-def _check_keys(settings: Settings) -> None:
-    if bool(settings.aws_access_key_id) != bool(settings.aws_secret_access_key):
-        msg = "aws_access_key_id and aws_secret_access_key go together: only one of them is set"
-        raise SettingError(msg)
-    if settings.aws_session_token and not settings.aws_access_key_id:
-        msg = "aws_session_token is set without aws_access_key_id and aws_secret_access_key"
-        raise SettingError(msg)
-    signed = (settings.aws_access_key_id, settings.aws_profile, settings.aws_role_arn)
-    if settings.aws_anonymous and any(signed):
-        msg = "aws_anonymous is true while aws_access_key_id, aws_profile or aws_role_arn is set; choose one"
-        raise SettingError(msg)
+def _converted(name: str, value: str, schema: t.Mapping[str, t.Any]) -> t.Any:
+    kinds = schema.get("type", "string")
+    if "integer" in kinds:
+        if not re.fullmatch(r"\s*-?[0-9]+\s*", value):
+            msg = f"{name} is not a whole number; give digits only"
+            raise SettingError(msg)
+        return int(value)
+    if "boolean" in kinds:
+        truth = {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }
+        if value.strip().lower() not in truth:
+            msg = f"{name} is neither true nor false"
+            raise SettingError(msg)
+        return truth[value.strip().lower()]
+    if "object" in kinds:
+        try:
+            return msgspec.json.decode(value, type=dict[str, t.Any])
+        except msgspec.MsgspecError:
+            msg = f"{name} is not a JSON object"
+            raise SettingError(msg) from None
+    return value
 
 
-def _check_properties(settings: Settings) -> None:
-    fixed = {"event_name", "user_id", "event_time_ts"} & set(settings.property_types)
-    if fixed:
-        msg = f"property_types names {min(fixed)}, whose type CoolaData fixes; only custom properties can be typed"
-        raise SettingError(msg)
+def _expected(schema: t.Mapping[str, t.Any]) -> str:
+    if "enum" in schema:
+        return "it is one of " + ", ".join(str(value) for value in schema["enum"] if value is not None)
+    kinds = schema.get("type", "string or array of strings")
+    words = kinds if isinstance(kinds, str) else " or ".join(kind for kind in kinds if kind != "null")
+    limits = [
+        f"{word} {schema[key]}" for key, word in (("minimum", "at least"), ("maximum", "at most")) if key in schema
+    ]
+    return f"expected {words}" + (f", {' and '.join(limits)}" if limits else "")
+
+
+def _uri_list(value: str) -> list[t.Any]:
+    """Read one string as a URI, or as a JSON array of them; a glob may begin with a bracket too."""
+    if value.lstrip().startswith("["):
+        try:
+            return msgspec.json.decode(value, type=list[str])
+        except msgspec.MsgspecError:
+            pass
+    return [value]

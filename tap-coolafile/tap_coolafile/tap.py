@@ -61,9 +61,9 @@ class TapCoolaFile(Tap):
     failure: Exception | None = None
 
     @functools.cached_property
-    def settings(self) -> settings.Settings:
+    def settings(self) -> configuration.Settings:
         """The checked configuration."""
-        return settings.load(self.config)
+        return configuration.load(self.config)
 
     @functools.cached_property
     def patterns(self) -> list[uris.Pattern]:
@@ -104,14 +104,14 @@ class TapCoolaFile(Tap):
         load_dotenv(find_dotenv(usecwd=True))
         schema = cls.config_jsonschema
         cls.append_builtin_config(schema)
-        return configuration.from_environment(schema)
+        return settings.from_environment(schema)
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        self._config = configuration.normalise(self._config)
+        self._config = settings.normalise(self._config)
         schema = self.config_jsonschema
         self.append_builtin_config(schema)
-        problems = configuration.problems(self._config, schema)
+        problems = settings.problems(self._config, schema)
         if problems and raise_errors:
             msg = "Config validation failed"
             raise ConfigValidationError(msg, errors=problems, schema=schema)

@@ -16,14 +16,14 @@ DEFAULTS = {
 }
 
 
-def load(**config: t.Any) -> settings.Settings:
-    return settings.load(configuration.normalise(DEFAULTS | {"uris": "a/"} | config))
+def load(**config: t.Any) -> configuration.Settings:
+    return configuration.load(settings.normalise(DEFAULTS | {"uris": "a/"} | config))
 
 
 def test_every_declared_setting_is_a_field_and_every_field_is_declared() -> None:
-    assert set(settings.Settings.__struct_fields__) <= set(settings.CONFIG_SCHEMA["properties"])
+    assert set(configuration.Settings.__struct_fields__) <= set(settings.CONFIG_SCHEMA["properties"])
     own = set(settings._DECLARED.to_dict()["properties"])  # noqa: SLF001 - the declarations are what is tested
-    assert own == set(settings.Settings.__struct_fields__)
+    assert own == set(configuration.Settings.__struct_fields__)
 
 
 def test_every_setting_says_what_it_does() -> None:
@@ -55,7 +55,7 @@ def test_uris_are_one_text_an_array_or_an_array_in_a_text(given: t.Any, uris: tu
     assert load(uris=given).uris == uris
 
 
-@pytest.mark.parametrize("name", [*settings.Settings.__struct_fields__])
+@pytest.mark.parametrize("name", [*configuration.Settings.__struct_fields__])
 def test_every_setting_may_be_given_as_text(name: str) -> None:
     texts: dict[str, tuple[str, t.Any]] = {
         "shard_count": ("3", 3),
@@ -116,11 +116,11 @@ def test_what_cannot_be_used_is_refused_by_name_without_its_value(config: dict[s
     ],
 )
 def test_what_breaks_the_schema_is_refused_by_name_without_its_value(config: dict[str, t.Any], words: str) -> None:
-    (problem,) = configuration.problems({"uris": "a/"} | config, settings.CONFIG_SCHEMA)
+    (problem,) = settings.problems({"uris": "a/"} | config, settings.CONFIG_SCHEMA)
     assert words in problem
     assert "geheim" not in problem
     assert "4711" not in problem
 
 
 def test_a_missing_setting_is_named() -> None:
-    assert configuration.problems({}, settings.CONFIG_SCHEMA) == ["uris is required and not set"]
+    assert settings.problems({}, settings.CONFIG_SCHEMA) == ["uris is required and not set"]

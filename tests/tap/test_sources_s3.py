@@ -6,7 +6,7 @@ import typing as t
 
 import pytest
 
-from tap_coolafile import settings
+from tap_coolafile import configuration, settings
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.s3 import S3Source
 from tap_coolafile.uris import parse
@@ -29,7 +29,7 @@ def source(s3: S3Server, uri: str, **more: t.Any) -> S3Source:
         for name, declared in settings.CONFIG_SCHEMA["properties"].items()
         if "default" in declared
     }
-    return S3Source(parse(uri), settings.load(schema_defaults | config))
+    return S3Source(parse(uri), configuration.load(schema_defaults | config))
 
 
 def keys(found: S3Source, after: str = "") -> list[str]:

@@ -7,7 +7,7 @@ import typing as t
 from tap_coolafile.sources.base import FileItem, Handle, Source
 
 if t.TYPE_CHECKING:
-    from tap_coolafile.settings import Settings
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.uris import Pattern
 
 __all__ = ["FileItem", "Handle", "Source", "open_source"]

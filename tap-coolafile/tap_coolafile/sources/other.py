@@ -15,7 +15,7 @@ from tap_coolafile.exceptions import SettingError, StorageError
 from tap_coolafile.sources.base import FileItem
 
 if t.TYPE_CHECKING:
-    from tap_coolafile.settings import Settings
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
 

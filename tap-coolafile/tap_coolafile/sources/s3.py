@@ -21,7 +21,7 @@ from tap_coolafile.sources.base import FileItem
 from tap_coolafile.sources.s3_refusals import refusal
 
 if t.TYPE_CHECKING:
-    from tap_coolafile.settings import Settings
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
 

@@ -9,7 +9,7 @@ import botocore.exceptions
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError, TapError
 
 if t.TYPE_CHECKING:
-    from tap_coolafile.settings import Settings
+    from tap_coolafile.configuration import Settings
 
 _DENIED = {
     "403": "access was denied",
