@@ -15,7 +15,10 @@ import msgspec
 from singer_sdk import typing as th
 from singer_sdk.plugin_base import JSONSchemaValidator
 
+from tap_coolafile.configuration import Settings, load
 from tap_coolafile.exceptions import SettingError
+
+__all__ = ["CONFIG_SCHEMA", "ENV_PREFIX", "Settings", "from_environment", "load", "normalise", "problems"]
 
 ENV_PREFIX = "TAP_COOLAFILE_"
 _PROPERTY_TYPES = ("string", "number", "integer", "boolean")
