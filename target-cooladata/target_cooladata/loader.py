@@ -194,8 +194,12 @@ class Loader:
         self._disconnect()
         return self.tally.over_limit(self._settings.max_reject_percent) + self.tally.barren() + self._report()
 
-    def abandon(self) -> None:
-        """Stop in order: no further try, the calls under way awaited for a moment, the last true state, the report."""
+    def abandon(self, cause: BaseException) -> None:
+        """Stop in order: no further try, a moment for the calls under way, the last true state, the report.
+
+        Args:
+            cause: why; whoever raised it says so.
+        """
         if self._ended:
             return
         self._ended = True
@@ -206,7 +210,8 @@ class Loader:
             self._write_state(final=True)
             self._rejects.close()
         except TargetError as error:
-            self._logger.error("%s", error)  # noqa: TRY400 - a sentence for the user, not a traceback
+            if str(error) != str(cause):
+                self._logger.error("%s", error)  # noqa: TRY400 - a sentence for the user, not a traceback
         if self._journal is not None:
             self._journal.close(finished=False)
         self._disconnect()
@@ -267,7 +272,11 @@ class Loader:
         return maker
 
     def _reject(self, stream: str, record: bytes, reason: str, detail: str, status: int | None = None) -> None:
-        self._rejects.write(reason=reason, detail=detail, stream=stream, record=record, status=status)
+        try:
+            self._rejects.write(reason=reason, detail=detail, stream=stream, record=record, status=status)
+        except TargetError:
+            self.tally.undelivered += 1
+            raise
         self.tally.stream(stream).events_rejected += 1
         self.tally.reject_reasons[reason] += 1
         if self._settings.on_reject == "fail" and not self._ended:
@@ -312,8 +321,14 @@ class Loader:
         tally.retries += settlement.retries
         tally.in_doubt += settlement.in_doubt
         tally.undelivered += settlement.undelivered
+        left = len(settlement.refused)
         for event, outcome in settlement.refused:
-            self._reject(event.stream, event.record, "refused", outcome.detail, outcome.status)
+            left -= 1
+            try:
+                self._reject(event.stream, event.record, "refused", outcome.detail, outcome.status)
+            except TargetError:
+                tally.undelivered += left
+                raise
 
     def _idle(self) -> None:
         self._now = time.monotonic()

@@ -53,7 +53,7 @@ class Handler(t.Protocol):
     def start(self) -> None:
         """Be ready for the first message."""
 
-    def abandon(self) -> None:
+    def abandon(self, cause: BaseException) -> None:
         """Stop in order, after anything was raised."""
 
     def on_schema(self, message: Message) -> None:
@@ -124,8 +124,8 @@ class MessageReader(GenericSingerReader[bytes]):
                     self._line_number += 1
                     self._dispatch(line)
                 handler.tick()
-        except BaseException:
-            handler.abandon()
+        except BaseException as cause:
+            handler.abandon(cause)
             raise
         return self._counter
 

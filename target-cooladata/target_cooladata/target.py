@@ -94,8 +94,8 @@ class TargetCoolaData(Target):
         """Deliver what is left; `failures` says afterwards why the run failed nevertheless."""
         try:
             self.failures = self._loader.finish()
-        except BaseException:
-            self._loader.abandon()
+        except BaseException as cause:
+            self._loader.abandon(cause)
             raise
 
     @classmethod

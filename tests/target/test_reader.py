@@ -24,7 +24,8 @@ class Heard:
 
     def start(self) -> None: ...
 
-    def abandon(self) -> None:
+    def abandon(self, cause: BaseException) -> None:
+        assert isinstance(cause, InputError)
         self.abandoned = True
 
     def on_schema(self, message: Message) -> None:

@@ -109,6 +109,16 @@ def test_on_reject_fail_stops_there_with_the_record_kept(run_target: RunTarget, 
     assert done.report["equation_closes"]
 
 
+def test_on_reject_fail_accounts_for_what_the_api_refused_too(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    poison = [f"u{number}" for number in range(0, 300, 30)]
+    sandbox.set_faults({"kind": "status", "status": 400, "times": None, "when": {"property": "user_id", "in": poison}})
+    done = run_target(schema(), *map(event, range(300)), state(a=1), on_reject="fail")
+    assert done.code == 1
+    assert done.states == []
+    assert (done.report["events_delivered"], done.report["events_rejected"]) == (290, 1)
+    assert done.report["equation_closes"]
+
+
 def test_a_stream_of_which_nothing_was_delivered_fails_the_run(run_target: RunTarget) -> None:
     done = run_target(schema("orders"), record("orders", n=1), state(a=1))
     assert done.code == 1
