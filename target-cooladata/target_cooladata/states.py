@@ -68,7 +68,10 @@ class StateWriter:
 
 def _print(state: bytes) -> None:
     try:
-        sys.stdout.write(f"{state.decode()}\n")
+        sys.stdout.flush()
+        line = memoryview(state + b"\n")
+        while line:  # with PYTHONUNBUFFERED, a signal may cut a write short
+            line = line[sys.stdout.buffer.write(line) :]
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
