@@ -76,7 +76,8 @@ def test_a_csv_tap_on_s3_loads(
     events = sandbox.events("valid")
     assert len(events) == 10
     assert {name: events[3][name] for name in ("event_name", "user_id", "event_timestamp_epoch", "total", "note")} == {
-        "event_name": "order", "user_id": "c3", "event_timestamp_epoch": 1350273963000, "total": "3.50", "note": "größe",
+        "event_name": "order", "user_id": "c3", "event_timestamp_epoch": 1350273963000, "total": "3.50",
+        "note": "größe",
     }  # fmt: skip
     assert not any(name.startswith(("_", "p_sdc")) for event in events for name in event)
     assert done.states[-1]["bookmarks"]["orders"]
@@ -96,7 +97,8 @@ def test_a_postgresql_tap_loads(
         )
         connection.execute(
             "insert into orders select n, n % 7, timestamptz '2012-10-15 04:06:30+00' + n * interval '1 second',"
-            " n + 0.1234567891, n % 2 = 0, array['a', 'b'], '{\"k\": {\"n\": 1}}', date '2012-10-15', 9223372036854775807"
+            " n + 0.1234567891, n % 2 = 0, array['a', 'b'], '{\"k\": {\"n\": 1}}', date '2012-10-15',"
+            " 9223372036854775807"
             " from generate_series(1, 1000) n"
         )
     tap = install("meltanolabs-tap-postgres") / "tap-postgres"
