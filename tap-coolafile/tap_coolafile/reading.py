@@ -14,6 +14,9 @@ import typing as t
 
 import msgspec
 
+from tap_coolafile.compression import Gunzip
+from tap_coolafile.exceptions import BadFileError
+
 if t.TYPE_CHECKING:
     from tap_coolafile.sources.base import FileItem, Handle, Source
 
@@ -60,6 +63,11 @@ class Head:
         self._window = self._window[-_EDGE:] + data
         self._end += len(data)
 
+    @property
+    def ends_a_line(self) -> bool:
+        """Whether the last byte fed is a line feed."""
+        return self._window.endswith(b"\n")
+
     def at(self, offset: int) -> str:
         """Identify the bytes before `offset`, which lies in the bytes fed last."""
         end = len(self._window) - (self._end - offset)
@@ -70,6 +78,34 @@ def digest(first: bytes, last: bytes, size: int) -> str:
     """Identify `size` bytes by their first and last 4 KiB."""
     found = hashlib.sha256(b"%d:%b:%b" % (size, first, last)).digest()
     return base64.urlsafe_b64encode(found)[:6].decode()
+
+
+def opened(source: Source, item: FileItem, offset: int, check: t.Callable[[], None]) -> tuple[Handle, Head]:
+    """Open `item` at `offset`, a byte of its content; return the identity of what precedes it too.
+
+    A compressed file is unfolded from its beginning up to there; `check` is called meanwhile, and may raise.
+
+    Raises:
+        BadFileError: the file changed, vanished, is broken or does not reach as far.
+    """
+    if not item.compressed:
+        head = Head(*edges(source, item, offset), offset) if offset else Head()
+        return source.open(item, offset), head
+    head, left = Head(), offset
+    handle = Gunzip(source.open(item, 0), item.name)
+    try:
+        while left and (data := handle.read(min(left, BLOCK_BYTES))):
+            check()
+            head.feed(data)
+            left -= len(data)
+    except BaseException:
+        handle.close()
+        raise
+    if left:
+        handle.close()
+        msg = f"{item.name} is shorter than the byte {offset} of its content it was read up to"
+        raise BadFileError(msg)
+    return handle, head
 
 
 def blocks(handle: Handle, *, offset: int, line: int, max_row_bytes: int, head: Head) -> t.Iterator[Block]:

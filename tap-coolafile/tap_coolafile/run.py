@@ -15,7 +15,7 @@ import msgspec
 
 from tap_coolafile import reading
 from tap_coolafile.bookmarks import MAX_RECENT, Bookmark, Place, Position
-from tap_coolafile.exceptions import BadFileError, BadRowError, MissingFileError, StoppedError, TapError
+from tap_coolafile.exceptions import BadFileError, BadRowError, BrokenFileError, MissingFileError, TapError
 from tap_coolafile.report import as_words
 from tap_coolafile.rows import REASONS, Judge, Judged
 from tap_coolafile.sources import open_source
@@ -54,8 +54,8 @@ class Hooks(t.Protocol):
     def save(self, places: dict[str, t.Any]) -> None:
         """Put the bookmarks into the state and write it; every emission so far has been written."""
 
-    def stopping(self) -> bool:
-        """Tell whether a signal came."""
+    def check_stopping(self) -> None:
+        """Raise StoppedError once a signal came."""
 
 
 class _Piece(msgspec.Struct):
@@ -134,7 +134,7 @@ class Run:
         source = open_source(pattern, self._settings)
         begun = False
         for task in self._selection.tasks(source, mark, pattern, earlier):
-            self._check_stopping()
+            self._hooks.check_stopping()
             if not begun:
                 mark.begin(source.now_ms())
                 begun = True
@@ -162,31 +162,33 @@ class Run:
     def _file(self, source: Source, mark: Bookmark, task: Task) -> t.Iterator[Emission]:
         """Read one file from its start position; hold its first rows until they are judged."""
         item, start = task.item, task.start
-        head = (
-            reading.Head(*reading.edges(source, item, start.offset), start.offset) if start.offset else reading.Head()
-        )
-        handle = source.open(item, start.offset)
+        handle, head = reading.opened(source, item, start.offset, self._hooks.check_stopping)
         self._report.files_read += 1
         after, held, holding = start, list[_Piece](), start.rows < JUDGED_FIRST
+        broken: BrokenFileError | None = None
         try:
             lines = reading.blocks(
                 handle, offset=start.offset, line=start.line, max_row_bytes=self._settings.max_row_bytes, head=head
             )
-            for piece in self._pieces(lines, start, head):
-                after = piece.after
-                held.append(piece)
-                if holding and after.rows < JUDGED_FIRST and after.offset - start.offset < _HELD_BYTES:
-                    continue
-                self._verdict(item, after, held, ended=False)
-                holding = False
-                for ready in held:
-                    yield from self._emitted(mark, item, ready)
-                held = []
-            self._verdict(item, after, held, ended=True)
+            try:
+                for piece in self._pieces(lines, start, head):
+                    after = piece.after
+                    held.append(piece)
+                    if holding and after.rows < JUDGED_FIRST and after.offset - start.offset < _HELD_BYTES:
+                        continue
+                    self._verdict(item, after, held, ended=False)
+                    holding = False
+                    while held:
+                        yield from self._emitted(mark, item, held.pop(0))
+            except BrokenFileError as error:
+                broken = error
+            self._verdict(item, after, held, ended=broken is None)
             for ready in held:
                 yield from self._emitted(mark, item, ready)
         finally:
             handle.close()
+        if broken is not None:
+            raise broken
         mark.finish(item, after)
 
     def _pieces(self, lines: t.Iterator[reading.Block], start: Position, head: reading.Head) -> t.Iterator[_Piece]:
@@ -194,7 +196,7 @@ class Run:
         after = start
         for block in lines:
             for begin in range(0, len(block.lines), self._settings.state_interval_rows):
-                self._check_stopping()
+                self._hooks.check_stopping()
                 part = block.lines[begin : begin + self._settings.state_interval_rows]
                 judged = self._judge.judge(part, block.text)
                 offset = block.end_of(begin + len(part))
@@ -265,11 +267,6 @@ class Run:
                 raise BadRowError(msg)
             row = piece.block.lines[index].rstrip(b"\r")
             self._rejects.add(reason=reject.reason, detail=detail, source=item.name, line=line, offset=offset, row=row)
-
-    def _check_stopping(self) -> None:
-        if self._hooks.stopping():
-            msg = "a signal asked the run to end"
-            raise StoppedError(msg)
 
     def _saved_long_ago(self) -> bool:
         return time.monotonic() - self._saved_at > _STATE_SECONDS

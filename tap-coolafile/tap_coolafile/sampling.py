@@ -11,7 +11,7 @@ import itertools
 import typing as t
 
 from tap_coolafile import reading
-from tap_coolafile.exceptions import BadFileError, StoppedError
+from tap_coolafile.exceptions import BadFileError
 from tap_coolafile.rows import Judge, Rules
 from tap_coolafile.sources import open_source
 from tap_coolafile.uris import allowed
@@ -30,21 +30,20 @@ def sample(
     settings: Settings,
     patterns: t.Sequence[Pattern],
     announce: t.Callable[[str, str], object],
-    stopping: t.Callable[[], bool],
+    check: t.Callable[[], None],
 ) -> None:
     """Announce what the newest files hold, as `rows.Judge` does.
 
     Raises:
         StorageError: a storage cannot be listed or read.
+        StoppedError: whatever `check` raises once a signal came.
     """
     newest: list[tuple[int, int, FileItem, Source]] = []
     order = itertools.count()
     for pattern in patterns:
         source = open_source(pattern, settings)
         for item in source.files(""):
-            if stopping():
-                msg = "a signal asked the discovery to end"
-                raise StoppedError(msg)
+            check()
             if item.archived or not allowed(item.path, compressed=settings.allow_compressed):
                 continue
             heapq.heappush(newest, (item.mtime_ms, -next(order), item, source))
@@ -88,7 +87,7 @@ class _Portions:
 
 def _sample_file(judge: Judge, source: Source, item: FileItem, rows: int, size: int) -> tuple[int, int]:
     try:
-        handle = _Portions(source.open(item, 0), size)
+        handle = _Portions(reading.opened(source, item, 0, _go_on)[0], size)
     except BadFileError:
         return 0, 0
     judged = 0
@@ -107,3 +106,7 @@ def _sample_file(judge: Judge, source: Source, item: FileItem, rows: int, size: 
     finally:
         handle.close()
     return judged, size - handle.left
+
+
+def _go_on() -> None:
+    """Let a file that is opened at its beginning be opened."""

@@ -76,10 +76,19 @@ class Task(msgspec.Struct):
 
 
 class Selection:
-    """Chooses among the listed files of one run."""
+    """Chooses among the listed files of one run; `check` raises once a signal came."""
 
-    def __init__(self, settings: Settings, report: Report, logger: logging.Logger, shard: Shard | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        report: Report,
+        logger: logging.Logger,
+        shard: Shard | None,
+        check: t.Callable[[], None],
+    ) -> None:
         self._settings = settings
+        self._check = check
         self._report = report
         self._logger = logger
         self._shard = shard
@@ -149,7 +158,7 @@ class Selection:
         if rule == "fail":
             msg = f"{item.name} changed after it was read; on_changed_file is fail"
             raise BadFileError(msg)
-        if _has_only_grown(source, item, known):
+        if _has_only_grown(source, item, known, self._check):
             return Task(item, msgspec.structs.replace(known, etag=item.etag))
         msg = f"{item.name} changed otherwise than by growing after it was read; on_changed_file: reload reads it anew"
         return Task(item, known, BadFileError(msg))
@@ -164,7 +173,10 @@ def patterns_of(texts: t.Iterable[str], parse: t.Callable[[str], Pattern], *, co
     patterns = {pattern.name: pattern for pattern in map(parse, texts)}
     for pattern in patterns.values():
         if pattern.kind == "file" and not allowed(pattern.path, compressed=compressed):
-            msg = f"{pattern.name} is refused by its name: {NAME_RULE}; check uris"
+            gzipped = allowed(pattern.path, compressed=True)
+            msg = (
+                f"{pattern.name} is refused by its name: {NAME_RULE}; check {'allow_compressed' if gzipped else 'uris'}"
+            )
             raise SettingError(msg)
     return list(patterns.values())
 
@@ -174,8 +186,15 @@ def _same_place(one: Pattern, other: Pattern) -> bool:
     return one.scheme == other.scheme and one.place == other.place and one.scheme in {"file", "s3"}
 
 
-def _has_only_grown(source: Source, item: FileItem, known: Position) -> bool:
+def _has_only_grown(source: Source, item: FileItem, known: Position, check: t.Callable[[], None]) -> bool:
     """Compare what was read before with the same bytes now; what follows must begin a new line."""
+    if item.compressed:
+        try:
+            handle, head = reading.opened(source, item, known.offset, check)
+        except BadFileError:
+            return False
+        handle.close()
+        return head.ends_a_line and head.at(known.offset) == known.head
     if 0 <= item.size < known.offset:
         return False
     first, last = reading.edges(source, item, known.offset)

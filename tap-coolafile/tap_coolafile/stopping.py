@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import typing as t
 
+from tap_coolafile.exceptions import StoppedError
+
 if t.TYPE_CHECKING:
     from types import FrameType
 
@@ -23,6 +25,16 @@ class StopFlag:
     def is_set(self) -> bool:
         """Tell whether a signal came."""
         return self.signum is not None
+
+    def check(self) -> None:
+        """Leave the loop that calls this, once a signal came.
+
+        Raises:
+            StoppedError: a signal came.
+        """
+        if self.is_set():
+            msg = "a signal asked the run to end"
+            raise StoppedError(msg)
 
     @property
     def exit_code(self) -> int:

@@ -64,7 +64,7 @@ class EventStream(Stream):
         """The properties known so far: sampled from the newest files, unless a catalog or a run came first."""
         if not self._sampled:
             self._sampled = True
-            sample(self.settings, self._cooltap.patterns, self._properties.learn, self._cooltap.stop.is_set)
+            sample(self.settings, self._cooltap.patterns, self._properties.learn, self._cooltap.stop.check)
             self._properties.unannounced = False
         return self._properties.to_dict()
 
@@ -153,7 +153,13 @@ class EventStream(Stream):
         known = frozenset(self._properties.names) if self._deselected() else None
         self._account = account = Account(self.settings, self._properties, known=known, logger=self.logger)
         judge = Judge(rules(self.settings), account.learn)
-        selection = Selection(self.settings, account.report, self.logger, self._cooltap.shard)
+        selection = Selection(
+            self.settings,
+            report=account.report,
+            logger=self.logger,
+            shard=self._cooltap.shard,
+            check=self._cooltap.stop.check,
+        )
         run = Run(
             self.settings,
             judge=judge,
@@ -187,9 +193,9 @@ class EventStream(Stream):
         self.stream_state["places"] = places
         self._write_state_message()
 
-    def stopping(self) -> bool:
-        """Tell whether a signal came; see `run.Hooks`."""
-        return self._cooltap.stop.is_set()
+    def check_stopping(self) -> None:
+        """Raise once a signal came; see `run.Hooks`."""
+        self._cooltap.stop.check()
 
     # What the SDK does per record or for its own kind of state
 

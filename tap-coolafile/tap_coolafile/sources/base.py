@@ -22,6 +22,11 @@ class FileItem(msgspec.Struct, frozen=True):
     etag: str
     archived: bool = False
 
+    @property
+    def compressed(self) -> bool:
+        """Whether its name says that it is gzip."""
+        return self.path.lower().endswith(".gz")
+
 
 class Handle(t.Protocol):
     """An open file."""
