@@ -2,13 +2,14 @@
 
 In: the input's leading STATE, and the position and a hash of each record whose event was acknowledged. Out, after a
 `kill -9` and when the same input comes again from the same STATE: which of its records need not be sent. A record is
-known by its position behind that STATE and its content together, never by its content alone, and behind another STATE
-nothing is known. The file holds no event content; it is appended to before anything else happens with an
+known by its position behind that STATE and its content together, never by its content alone. Behind any other STATE
+nothing is known; but the one before the last is as good as the last, because whoever keeps the states may have died
+before it kept the last one. The file holds no event content; it is appended to before anything else happens with an
 acknowledgement, rewritten when a STATE has gone out, and removed when a run ends well.
 
-A file is a sequence of entries: a tag, a position, a length, and that many bytes. `B`: the base, with the digest of its
-STATE. `P`: a STATE that is about to go out; until the base is moved, either may be where the next run starts. `A`:
-acknowledged records from a position on, four bytes of CRC-32 each. An entry cut off by the end of a process is ignored.
+A file is a sequence of entries: a tag, a position, a length, and that many bytes. `S`: a STATE behind that position, by
+its digest. `A`: acknowledged records from a position on, four bytes of CRC-32 each. An entry cut off by the end of a
+process is ignored.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
 MAX_BYTES = 64 << 20  # 16 million acknowledgements with no STATE among them; further ones are not noted
+KEPT_STATES = 2
 MAX_AGE_SECONDS = 30 * 86_400
 ENTRY = struct.Struct("<cQI")
 
@@ -54,11 +56,13 @@ class Journal:
 
     Args:
         folder: where journals are kept.
-        identity: what the events go to; another endpoint or project has other journals.
+        identity: where the events go and what they are made like; another one has other journals.
         run_id: the run's.
+        adopts: take over what runs that died have left behind.
     """
 
-    def __init__(self, folder: Path, identity: str, run_id: str) -> None:
+    def __init__(self, folder: Path, identity: str, run_id: str, *, adopts: bool = True) -> None:
+        self._adopts = adopts
         self._folder = folder
         self._prefix = f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}-"
         self._path = folder / f"{self._prefix}{run_id}.journal"
@@ -67,7 +71,7 @@ class Journal:
         self._bytes = 0
         self._spans: list[Span] = []
         self._known: dict[int, int] = {}
-        self._announced: tuple[bytes, int] | None = None
+        self._marks: list[tuple[bytes, int]] = []
 
     @property
     def is_full(self) -> bool:
@@ -82,9 +86,10 @@ class Journal:
         """
         with _explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            if leading is not None:
+            if leading is not None and self._adopts:
                 self._adopt(digest(leading))
-            self._rewrite(digest(leading) if leading is not None else bytes(16), 0)
+            self._marks = [(digest(leading) if leading is not None else bytes(16), 0)]
+            self._rewrite()
 
     def knows(self, position: int, record: bytes) -> bool:
         """Whether the record at a position was acknowledged in the run that died."""
@@ -113,24 +118,29 @@ class Journal:
     def announce(self, state: bytes, position: int) -> None:
         """Say which STATE is about to go out, and how many records stand before it.
 
+        A tap that cannot resume says the same STATE again and again: it is then where it was first said.
+
         Raises:
             JournalError: it cannot be written.
         """
+        mark = digest(state), position
         with self._lock, _explained(self._folder):
-            self._announced = (digest(state), position)
-            self._append(b"P", position, self._announced[0])
+            if mark[0] != self._marks[-1][0]:
+                self._marks.append(mark)
+                self._append(b"S", position, mark[0])
 
     def confirm(self) -> None:
-        """The announced STATE has gone out: what stands before it need not be known any more.
+        """The announced STATE has gone out: only the last two, and what stands behind them, need be known any more.
 
         Raises:
             JournalError: it cannot be written.
         """
         with self._lock, _explained(self._folder):
-            assert self._announced is not None  # noqa: S101 - announced before
-            base, position = self._announced
-            self._spans = [rest for span in self._spans if (rest := _behind(span, position))]
-            self._rewrite(base, position)
+            if len(self._marks) > KEPT_STATES:
+                self._marks = self._marks[-KEPT_STATES:]
+                start = self._marks[0][1]
+                self._spans = [rest for span in self._spans if (rest := _behind(span, start))]
+                self._rewrite()
 
     def close(self, *, finished: bool) -> None:
         """Leave the journal for the next run, or remove it after a run that ended well."""
@@ -146,14 +156,15 @@ class Journal:
         self._file.write(ENTRY.pack(tag, position, len(data)) + data)
         self._bytes += ENTRY.size + len(data)
 
-    def _rewrite(self, base: bytes, position: int) -> None:
+    def _rewrite(self) -> None:
         """Begin the file anew; in one step, so that at every moment there is a whole one."""
         partial = self._path.with_suffix(".partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         file = os.fdopen(descriptor, "wb", buffering=0)  # survives the process, not the machine
         fcntl.flock(file, fcntl.LOCK_EX)
         before, self._file, self._bytes = self._file, file, 0
-        self._append(b"B", position, base)
+        for base, position in self._marks:
+            self._append(b"S", position, base)
         for span in self._spans:
             self._append(b"A", span.first, span.hashes)
         partial.replace(self._path)

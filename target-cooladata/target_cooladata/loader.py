@@ -342,7 +342,7 @@ class Loader:
 
     def _write_state(self, *, final: bool = False) -> None:
         self._states.offer(self._delivery.take_state())
-        self._states.write(self._now, final=final, heard=self.signum is None)
+        self._states.write(self._now, final=final)
 
     def _report(self) -> list[str]:
         self.tally.rejects = self._rejects.location
@@ -353,4 +353,17 @@ class Loader:
 def _journal(settings: Settings, run_id: str) -> Journal | None:
     if not settings.journal_path or settings.dry_run:
         return None
-    return Journal(Path(settings.journal_path), f"{settings.endpoint_url}\0{settings.app_key}", run_id)
+    identity = [
+        settings.endpoint_url,
+        settings.app_key,
+        settings.streams,  # what was loaded by another mapping is to be loaded again
+        settings.event_time_fallback,
+        settings.time_zone,
+        settings.nested_values,
+        settings.property_names,
+        settings.boolean_format,
+        settings.add_record_metadata,
+    ]
+    # A sandbox that was deleted has nothing of what was acknowledged.
+    adopts = settings.sandbox_path is None or Path(settings.sandbox_path).exists()
+    return Journal(Path(settings.journal_path), _encode(identity).decode(), run_id, adopts=adopts)

@@ -41,13 +41,12 @@ class StateWriter:
         if checkpoint is not None:
             self._checkpoint = checkpoint
 
-    def write(self, now: float, *, final: bool = False, heard: bool = True) -> None:
+    def write(self, now: float, *, final: bool = False) -> None:
         """Write the newest state if one is due.
 
         Args:
             now: monotonic seconds.
             final: write it in any case.
-            heard: somebody listens. After a signal Meltano does not, so the next run may start from the state before.
 
         Raises:
             TargetError: rejects, journal or standard output cannot be written.
@@ -60,7 +59,7 @@ class StateWriter:
         if self._journal is not None:
             self._journal.announce(checkpoint.state, checkpoint.position)
         _print(checkpoint.state)
-        if self._journal is not None and heard:
+        if self._journal is not None:
             self._journal.confirm()
         self._written_at = now
         self.written += 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from target_cooladata.exceptions import JournalError
 from target_cooladata.journal import ENTRY, Journal, digest, read, spans
-from tests.commands import BIN, write_config
+from tests.commands import BIN, Finished, run, write_config
 from tests.singer import APP_KEY, event, schema, state
 
 if t.TYPE_CHECKING:
@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
     from tests.sandbox_server import SandboxServer
     from tests.target.conftest import RunTarget
 
-S0, S1, S2 = b'{"n": 0}', b'{"n": 1}', b'{"n": 2}'
+S0, S1, S2, S3 = b'{"n": 0}', b'{"n": 1}', b'{"n": 2}', b'{"n": 3}'
 
 
 def records(*positions: int, text: str = "r") -> list[tuple[int, bytes]]:
@@ -45,8 +45,8 @@ class Run:
             return runs[-1]
 
         yield start
-        for run in runs:
-            run.dies()
+        for started in runs:
+            started.dies()
 
     def goes_out(self, state: bytes, position: int) -> None:
         self.journal.announce(state, position)
@@ -88,13 +88,27 @@ def test_positions_count_from_the_last_state_that_went_out(start: Start) -> None
 
 def test_another_or_no_leading_state_knows_nothing(start: Start) -> None:
     first = start(S0)
-    first.journal.note(records(1, 2, 3, 4))
+    first.journal.note(records(1, 2, 3, 4, 5))
     first.goes_out(S1, 2)
+    first.goes_out(S2, 3)
     first.dies()
-    for number, leading in enumerate((S0, S2, None)):
+    for number, leading in enumerate((S0, S3, None)):
         other = start(leading, f"other{number}")
         assert not other.journal.knows_any
         other.journal.close(finished=True)
+
+
+def test_the_state_before_the_last_is_as_good_as_the_last(start: Start) -> None:
+    for leading, place in ((S1, 2), (S2, 4)):
+        first = start(S0)
+        first.journal.note(records(1, 2, 3, 4, 5, 6))
+        first.goes_out(S1, 2)
+        first.goes_out(S2, 4)
+        first.dies()
+        second = start(leading, "next")
+        assert all(second.journal.knows(position - place, b"r%d" % position) for position in range(place + 1, 7))
+        assert not second.journal.knows(7 - place, b"r7")
+        second.journal.close(finished=True)
 
 
 def test_a_state_that_is_announced_but_not_known_to_have_gone_out_leaves_both_open(start: Start) -> None:
@@ -107,6 +121,16 @@ def test_a_state_that_is_announced_but_not_known_to_have_gone_out_leaves_both_op
         assert second.known(1, 2, 3, 4) == expected
         assert second.journal.knows_any
         second.journal.close(finished=True)
+
+
+def test_a_state_that_is_said_again_and_again_stays_where_it_was_first_said(start: Start) -> None:
+    """So do taps that cannot resume: they start from their first row again."""
+    first = start(S0)
+    first.journal.note(records(1, 2, 3))
+    for position in (1, 2, 3):
+        first.goes_out(S0, position)
+    first.dies()
+    assert start(S0, "next").known(1, 2, 3, 4) == [1, 2, 3]
 
 
 def test_a_state_is_the_same_however_it_is_spelled() -> None:
@@ -171,10 +195,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 @given(st.sets(st.integers(1, 60), max_size=40), st.integers(0, 60), st.integers(0, 2000))
 def test_a_file_cut_off_anywhere_tells_only_what_is_true(noted: set[int], position: int, cut: int) -> None:
-    data = ENTRY.pack(b"B", 0, 16) + digest(S0)
+    data = ENTRY.pack(b"S", 0, 16) + digest(S0)
     for span in spans(records(*sorted(noted))):
         data += ENTRY.pack(b"A", span.first, len(span.hashes)) + span.hashes
-    data += ENTRY.pack(b"P", position, 16) + digest(S1)
+    data += ENTRY.pack(b"S", position, 16) + digest(S1)
     whole = read(data, digest(S1))
     assert whole is not None
     assert sorted(p for span in whole for p in range(span.first, span.stop)) == sorted(
@@ -244,6 +268,29 @@ def test_from_another_state_everything_is_sent(
     broken_run[0] = state(n=-1)
     assert run_target(*broken_run).code == 0
     assert sandbox.summary()["events"] == 1600
+
+
+def test_by_another_mapping_everything_is_sent(
+    broken_run: list[str], run_target: RunTarget, sandbox: SandboxServer
+) -> None:
+    assert run_target(*broken_run, streams={"events": {"event_name": "better"}}).code == 0
+    assert sandbox.summary()["by_event_name"] == {"login": 600, "better": 1000}
+
+
+def test_a_sandbox_that_was_deleted_gets_everything(tmp_path: Path) -> None:
+    database = tmp_path / "sandbox.db"
+    settings = {"endpoint_url": f"sandbox:{database}", "journal_path": str(tmp_path / "journal")}
+    config = write_config(tmp_path, rejects_path=str(tmp_path / "rejects"), **settings)
+    lines = [state(n=0), schema(), *map(event, range(600)), "no message\n"]
+
+    def load() -> Finished:
+        return run("target-cooladata", "--config", config, stdin="".join(lines))
+
+    assert load().report["events_delivered"] == 600
+    assert load().report["events_already_delivered"] == 600
+    for file in tmp_path.glob("sandbox.db*"):
+        file.unlink()
+    assert load().report["events_delivered"] == 600
 
 
 def test_without_a_journal_everything_is_sent(
