@@ -27,6 +27,8 @@ MAX_RECENT = 20_000
 KEPT_ANYHOW = 2_000
 _MAX_PENDING_BYTES = 100_000
 
+Verdict = t.Literal["new", "done", "changed", "retry"]
+
 
 class Position(msgspec.Struct, omit_defaults=True):
     """A place inside one file: everything before `offset` (bytes) was read, and acknowledged by a STATE.
@@ -112,18 +114,22 @@ class Bookmark:
         if not self._place.pass_started:
             self._place.pass_started = now_ms
 
-    def verdict(self, item: FileItem) -> t.Literal["new", "done", "changed", "retry"]:
+    def verdict(self, item: FileItem) -> Verdict:
         """Tell what `item` is to this pass; a done one is thereby passed."""
         self._vanished.discard(item.path)
+        verdict = self.foresee(item)
+        if verdict == "done" and (known := self._recent.get(_short(item.path, 10))) is not None:
+            self._pass(_short(item.path, 10), known)
+        return verdict
+
+    def foresee(self, item: FileItem) -> Verdict:
+        """Tell what the verdict on `item` will be, without passing it."""
         if item.path in self.pending or (self.file is not None and self.file.path == item.path):
             return "retry"
         known = self._recent.get(_short(item.path, 10))
         if known is None:
             return "done" if item.mtime_ms < self._place.done_before else "new"
-        if known.etag == _short(item.etag, 6):
-            self._pass(_short(item.path, 10), known)
-            return "done"
-        return "changed"
+        return "done" if known.etag == _short(item.etag, 6) else "changed"
 
     def known(self, item: FileItem) -> Position:
         """Return where the reading of a changed or pending file, or of the file in hand, ended."""

@@ -15,7 +15,7 @@ from tap_coolafile.exceptions import SettingError
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings a run works with, checked; names and units as declared above."""
+    """The settings a run works with, checked; names and units as settings.py declares them."""
 
     uris: tuple[str, ...]
     stream_name: str
@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     add_metadata_columns: bool
     state_interval_rows: int
     sample_rows: int
+    request_timeout_seconds: int
     prefetch_files: int
     shard_count: int | None = None
     shard_index: int | None = None

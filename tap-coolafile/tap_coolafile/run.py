@@ -7,6 +7,7 @@ cannot be read on) emits nothing further and stays pending.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 import typing as t
@@ -131,21 +132,19 @@ class Run:
     def _pass(self, pattern: Pattern, earlier: t.Sequence[Pattern]) -> t.Iterator[Emission]:
         """Read what is new of one entry of `uris`."""
         mark = self._marks[pattern.name]
-        source = open_source(pattern, self._settings)
-        begun = False
-        for task in self._selection.tasks(source, mark, pattern, earlier):
-            self._hooks.check_stopping()
-            if not begun:
+        source = open_source(pattern, self._settings, self._hooks.check_stopping)
+        with contextlib.closing(self._selection.tasks(source, mark, pattern, earlier)) as tasks:
+            for task in tasks:
+                self._hooks.check_stopping()
                 mark.begin(source.now_ms())
-                begun = True
-            try:
-                if task.trouble is not None:
-                    raise task.trouble
-                yield from self._file(source, mark, task)
-            except BadFileError as bad:
-                self._note_bad(mark, task, bad)
-            if self._unsaved_rows >= self._settings.state_interval_rows or self._saved_long_ago():
-                self._save()
+                try:
+                    if task.trouble is not None:
+                        raise task.trouble
+                    yield from self._file(source, mark, task)
+                except BadFileError as bad:
+                    self._note_bad(mark, task, bad)
+                if self._unsaved_rows >= self._settings.state_interval_rows or self._saved_long_ago():
+                    self._save()
         mark.begin(source.now_ms())
         mark.end()
 

@@ -41,7 +41,7 @@ def sample(
     newest: list[tuple[int, int, FileItem, Source]] = []
     order = itertools.count()
     for pattern in patterns:
-        source = open_source(pattern, settings)
+        source = open_source(pattern, settings, check)
         for item in source.files(""):
             check()
             if item.archived or not allowed(item.path, compressed=settings.allow_compressed):

@@ -14,6 +14,7 @@ import msgspec
 from tap_coolafile import reading
 from tap_coolafile.bookmarks import Position
 from tap_coolafile.exceptions import BadFileError, SettingError
+from tap_coolafile.sources.ahead import Ahead
 from tap_coolafile.sources.base import FileItem  # noqa: TC001 - msgspec reads the annotation of Task
 from tap_coolafile.uris import NAME_RULE, Pattern, allowed
 
@@ -94,19 +95,45 @@ class Selection:
         self._shard = shard
         self.matched = False
 
-    def tasks(self, source: Source, mark: Bookmark, pattern: Pattern, earlier: t.Sequence[Pattern]) -> t.Iterator[Task]:
+    def tasks(
+        self, source: Source, mark: Bookmark, pattern: Pattern, earlier: t.Sequence[Pattern]
+    ) -> t.Generator[Task, None, None]:
         """List one entry of `uris`, from where an interrupted pass stopped, and yield what is to be read."""
-        for item in source.files(mark.reached):
+        for item in self._listed(source, mark, pattern, earlier):
             self._report.files_listed += 1
             if not self._obeys_name_rule(item):
                 continue
             self.matched = True
-            covered = any(_same_place(other, pattern) and other.matches(item.path) for other in earlier)
-            if covered or not self._is_ours(item) or self._is_archived(item):
+            if _is_covered(item, pattern, earlier) or not self._is_ours(item) or self._is_archived(item):
                 continue
             task = self._judged(source, mark, item)
             if task is not None:
                 yield task
+
+    def _listed(
+        self, source: Source, mark: Bookmark, pattern: Pattern, earlier: t.Sequence[Pattern]
+    ) -> t.Iterator[FileItem]:
+        if not isinstance(source, Ahead):
+            return source.files(mark.reached)
+        return source.files_ahead(
+            mark.reached, lambda item: None if _is_covered(item, pattern, earlier) else self._foreseen(mark, item)
+        )
+
+    def _foreseen(self, mark: Bookmark, item: FileItem) -> int | None:
+        """Tell from which byte `item` will be read when its turn comes, None if it will not; count nothing yet."""
+        if item.archived or not allowed(item.path, compressed=self._settings.allow_compressed):
+            return None
+        if self._shard is not None and not self._shard.owns(item.name):
+            return None
+        verdict = mark.foresee(item)
+        if verdict == "done" or (verdict == "new" and self._is_before_start(item)):
+            return None
+        if verdict == "new" or item.compressed:
+            return 0
+        known = mark.known(item)
+        if known.etag == item.etag or self._settings.on_changed_file == "append":
+            return known.offset
+        return 0 if known.offset == 0 or self._settings.on_changed_file == "reload" else None
 
     def _obeys_name_rule(self, item: FileItem) -> bool:
         if allowed(item.path, compressed=self._settings.allow_compressed):
@@ -130,13 +157,16 @@ class Selection:
         self._report.files_archived += 1
         return True
 
+    def _is_before_start(self, item: FileItem) -> bool:
+        return self._settings.start_ms is not None and item.mtime_ms < self._settings.start_ms
+
     def _judged(self, source: Source, mark: Bookmark, item: FileItem) -> Task | None:
         verdict = mark.verdict(item)
         if verdict == "done":
             self._report.files_unchanged += 1
             return None
         if verdict == "new":
-            if self._settings.start_ms is not None and item.mtime_ms < self._settings.start_ms:
+            if self._is_before_start(item):
                 self._report.files_before_start_date += 1
                 return None
             return Task(item, Position(item.path, item.etag))
@@ -179,6 +209,10 @@ def patterns_of(texts: t.Iterable[str], parse: t.Callable[[str], Pattern], *, co
             )
             raise SettingError(msg)
     return list(patterns.values())
+
+
+def _is_covered(item: FileItem, pattern: Pattern, earlier: t.Sequence[Pattern]) -> bool:
+    return any(_same_place(other, pattern) and other.matches(item.path) for other in earlier)
 
 
 def _same_place(one: Pattern, other: Pattern) -> bool:

@@ -154,7 +154,7 @@ TAP = {
     "start_date": "2012-10-15T00:00:00Z", "lookback_hours": 3, "on_changed_file": "skip", "allow_compressed": True,
     "time_zone": "Europe/Berlin", "empty_as_null": False, "on_invalid_row": "skip", "max_invalid_percent": 5,
     "on_bad_file": "stop", "rejects_path": "elsewhere", "max_row_bytes": 5000, "property_types": {"n": "integer"},
-    "add_metadata_columns": True, "state_interval_rows": 7, "sample_rows": 8, "prefetch_files": 2, "shard_count": 3,
+    "add_metadata_columns": True, "state_interval_rows": 7, "sample_rows": 8, "request_timeout_seconds": 4, "prefetch_files": 2, "shard_count": 3,
     "shard_index": 1, "report_path": "report.json",
 }  # fmt: skip
 TARGET = {

@@ -16,7 +16,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tap_coolafile.settings import CONFIG_SCHEMA, Settings, load, normalise
 from tap_coolafile.tap import TapCoolaFile
+from tests.object_server import ObjectServer
 from tests.s3_server import S3Server
 
 if t.TYPE_CHECKING:
@@ -44,6 +46,13 @@ def event(number: int = 0, **custom: t.Any) -> str:
         separators=(",", ":"),
         ensure_ascii=False,
     )
+
+
+def checked(uri: str, **given: t.Any) -> Settings:
+    """Return the settings a run works with, all but those `given` at their defaults."""
+    declared = CONFIG_SCHEMA["properties"]
+    defaults = {name: schema["default"] for name, schema in declared.items() if "default" in schema}
+    return load(normalise(defaults | {"uris": [uri]} | given))
 
 
 class Run:
@@ -173,6 +182,14 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     server = S3Server(tmp_path_factory.mktemp("s3"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Iterator[ObjectServer]:
+    """A quick S3 server, which can be told to fail, and killed."""
+    server = ObjectServer(tmp_path / "objects")
+    yield server
+    server.kill()
 
 
 class WebServer:

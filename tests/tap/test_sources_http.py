@@ -9,6 +9,7 @@ import pytest
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.http import HttpSource
 from tap_coolafile.uris import parse
+from tests.tap.conftest import checked
 
 if t.TYPE_CHECKING:
     from tap_coolafile.sources.base import FileItem
@@ -18,7 +19,7 @@ BODY = bytes(range(256)) * 4000
 
 
 def opened(web: WebServer, path: str = "/a.json") -> tuple[HttpSource, FileItem]:
-    source = HttpSource(parse(web.url + path))
+    source = HttpSource(parse(web.url + path), checked(web.url))
     (item,) = source.files("")
     return source, item
 
@@ -82,5 +83,5 @@ def test_a_server_that_is_not_there_is_told_without_its_query(web: WebServer, mo
     web.stop()
     monkeypatch.setattr("tap_coolafile.sources.http.PAUSE_S", 0.001)
     with pytest.raises(StorageError, match="cannot be reached") as caught:
-        list(HttpSource(parse(web.url + "/a.json?sig=sesame")).files(""))
+        list(HttpSource(parse(web.url + "/a.json?sig=sesame"), checked(web.url)).files(""))
     assert "sesame" not in str(caught.value)

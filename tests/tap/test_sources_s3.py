@@ -6,12 +6,13 @@ import typing as t
 
 import pytest
 
-from tap_coolafile import configuration, settings
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.s3 import S3Source
 from tap_coolafile.uris import parse
+from tests.tap.conftest import checked
 
 if t.TYPE_CHECKING:
+    from tests.object_server import ObjectServer
     from tests.s3_server import S3Server
 
 KEYS = ["in/a b.json", "in/a+b.json", "in/a%20b.json", "in/é東.json", "in/deep/er.json", "in/'q'&=?.json", "in/z.json"]
@@ -23,13 +24,7 @@ def bucket(s3: S3Server) -> str:
 
 
 def source(s3: S3Server, uri: str, **more: t.Any) -> S3Source:
-    config = {"uris": [uri], "aws_endpoint_url": s3.endpoint_url, **s3.admin.settings(), **more}
-    schema_defaults = {
-        name: declared["default"]
-        for name, declared in settings.CONFIG_SCHEMA["properties"].items()
-        if "default" in declared
-    }
-    return S3Source(parse(uri), configuration.load(schema_defaults | config))
+    return S3Source(parse(uri), checked(uri, **{"aws_endpoint_url": s3.endpoint_url, **s3.admin.settings(), **more}))
 
 
 def keys(found: S3Source, after: str = "") -> list[str]:
@@ -62,13 +57,11 @@ def test_a_glob_without_deeper_folders_does_not_list_them(s3: S3Server, bucket: 
     assert "delimiter=%2F" in call
 
 
-def test_more_keys_than_fit_a_page_are_all_listed(s3: S3Server) -> None:
-    bucket = s3.bucket("pages")
-    for number in range(1005):
-        s3.s3.put_object(Bucket=bucket, Key=f"{number:05}.json", Body=b"x")
-    before = len(s3.requests())
-    assert len(keys(source(s3, f"s3://{bucket}/"))) == 1005
-    assert len(s3.requests()) - before == 2
+def test_more_keys_than_fit_a_page_are_all_listed(objects: ObjectServer) -> None:
+    objects.put("pages", {f"{number:05}.json": b"x" for number in range(2005)})
+    found = S3Source(parse("s3://pages/"), checked("s3://pages/", **objects.settings()))
+    assert len(keys(found)) == 2005
+    assert len(objects.requests()) == 3
 
 
 def test_an_object_replaced_after_it_was_listed_is_a_bad_file(s3: S3Server, bucket: str) -> None:

@@ -13,17 +13,24 @@ if t.TYPE_CHECKING:
 __all__ = ["FileItem", "Handle", "Source", "open_source"]
 
 
-def open_source(pattern: Pattern, settings: Settings) -> Source:
-    """Connect to the storage of `pattern`.
+def open_source(pattern: Pattern, settings: Settings, check: t.Callable[[], None]) -> Source:
+    """Connect to the storage of `pattern`; any wait for a network ends when `check`, called meanwhile, raises.
 
     Raises:
         StorageError: signing in failed.
         SettingError: no library here reads that scheme.
+        StoppedError: a signal came meanwhile.
     """
     if pattern.scheme == "file":
         from tap_coolafile.sources.local import LocalSource  # noqa: PLC0415 - see above
 
-        return LocalSource(pattern)
+        return LocalSource(pattern)  # needs no threads, and is quicker without
+    from tap_coolafile.sources.ahead import Ahead  # noqa: PLC0415 - see above
+
+    return Ahead(lambda: _connected(pattern, settings), settings.prefetch_files, check)
+
+
+def _connected(pattern: Pattern, settings: Settings) -> Source:
     if pattern.scheme == "s3":
         from tap_coolafile.sources.s3 import S3Source  # noqa: PLC0415 - see above
 
@@ -31,7 +38,7 @@ def open_source(pattern: Pattern, settings: Settings) -> Source:
     if pattern.scheme in {"http", "https"}:
         from tap_coolafile.sources.http import HttpSource  # noqa: PLC0415 - see above
 
-        return HttpSource(pattern)
+        return HttpSource(pattern, settings)
     from tap_coolafile.sources.other import OtherSource  # noqa: PLC0415 - see above
 
     return OtherSource(pattern, settings)

@@ -17,10 +17,11 @@ from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageErro
 from tap_coolafile.sources.base import FileItem
 
 if t.TYPE_CHECKING:
+    from tap_coolafile.configuration import Settings
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
 
-_TIMEOUT_S = (10, 60)
+_CONNECT_S = 10
 _ATTEMPTS = 5
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 PAUSE_S = 0.2
@@ -30,8 +31,9 @@ _IDENTITY = {"Accept-Encoding": "identity"}
 class HttpSource:
     """The one file of an http(s) entry."""
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: Pattern, settings: Settings) -> None:
         self._pattern = pattern
+        self._timeout_s = (_CONNECT_S, settings.request_timeout_seconds)
         self._session = requests.Session()
         self._skew_ms = 0
 
@@ -85,7 +87,7 @@ class HttpSource:
                     self._pattern.uri,
                     headers=_IDENTITY | headers,
                     stream=True,
-                    timeout=_TIMEOUT_S,
+                    timeout=self._timeout_s,
                     allow_redirects=True,
                 )
             except requests.RequestException as error:

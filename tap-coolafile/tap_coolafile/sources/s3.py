@@ -26,7 +26,10 @@ if t.TYPE_CHECKING:
     from tap_coolafile.uris import Pattern
 
 _ATTEMPTS = 5
+_PATIENCE_S = 60
+_PAUSE_S = 0.5
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_AWAY = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
 Failure = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
 
 
@@ -36,6 +39,7 @@ class S3Source:
     def __init__(self, pattern: Pattern, settings: Settings) -> None:
         self._pattern = pattern
         self._skew_ms = 0
+        self._answered = False
         self._settings = settings
         try:
             self._client = _client(settings)
@@ -53,14 +57,22 @@ class S3Source:
         rest = self._pattern.path[len(self._pattern.literal) :]
         if self._pattern.kind == "glob" and "/" not in rest and "**" not in rest:
             narrowed["Delimiter"] = "/"  # the glob looks into no deeper folder, so neither does the listing
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(**narrowed))
-        while (page := self._call("ListBucket", lambda: next(pages, None))) is not None:
-            self._set_clock(page)
+        for page in self._pages(narrowed):
             for found in page.get("Contents", ()):
                 # Some servers ignore StartAfter; folders made by consoles are empty keys that end in a slash.
                 key = found["Key"]
                 if key > after and not key.endswith("/") and self._pattern.matches(key):
                     yield self._item(key, found["Size"], found)
+
+    def _pages(self, narrowed: dict[str, str]) -> t.Iterator[dict[str, t.Any]]:
+        # Not by boto3's paginator: after a failed page it ends as if there were no more.
+        while True:
+            page: dict[str, t.Any] = self._call("ListBucket", lambda: self._client.list_objects_v2(**narrowed))
+            self._set_clock(page)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            narrowed["ContinuationToken"] = page["NextContinuationToken"]
 
     def open(self, item: FileItem, offset: int) -> Handle:
         """Start reading at `offset`; see `Source.open`."""
@@ -95,10 +107,18 @@ class S3Source:
         return FileItem(name, key, size, mtime_ms, found["ETag"], found.get("StorageClass") in _ARCHIVES)
 
     def _call(self, what: str, call: t.Callable[[], t.Any], name: str = "") -> t.Any:
-        try:
-            return call()
-        except Failure as error:
-            raise refusal(error, what, self._pattern.place, self._settings, name) from None
+        """Ask the server; one that answered before and is away now is waited for, as it may be starting again."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                answer = call()
+            except Failure as error:
+                if not (self._answered and isinstance(error, _AWAY) and time.monotonic() < until):
+                    raise refusal(error, what, self._pattern.place, self._settings, name) from None
+                time.sleep(_PAUSE_S)
+            else:
+                self._answered = True
+                return answer
 
     def _set_clock(self, answer: dict[str, t.Any]) -> None:
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
@@ -156,7 +176,7 @@ def _client(settings: Settings) -> t.Any:
     config = botocore.config.Config(
         retries={"mode": "standard", "max_attempts": _ATTEMPTS},
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=settings.request_timeout_seconds,
         signature_version=botocore.UNSIGNED if settings.aws_anonymous else None,
         max_pool_connections=64,
     )
