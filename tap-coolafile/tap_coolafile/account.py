@@ -10,6 +10,7 @@ import typing as t
 from tap_coolafile.exceptions import BadFileError, StoppedError, TapError
 from tap_coolafile.rejects import RejectsFile
 from tap_coolafile.report import Report, as_words
+from tap_coolafile.sources import transport_params
 
 if t.TYPE_CHECKING:
     import logging
@@ -34,7 +35,7 @@ class Account:
             settings.rejects_path,
             run_id=run_id,
             stream=settings.stream_name,
-            transport_params=settings.transport_params,
+            transport_params=lambda uri: transport_params(uri, settings),
         )
         self.withheld: set[str] = set()
         self._settings = settings

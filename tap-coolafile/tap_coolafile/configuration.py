@@ -28,11 +28,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     aws_region: str | None = None
     aws_endpoint_url: str | None = None
     aws_anonymous: bool
+    aws_requester_pays: bool
     transport_params: dict[str, t.Any]
     start_date: str | None = None
     lookback_hours: int
     on_changed_file: str
     allow_compressed: bool
+    unwrap_rejects: bool
     time_zone: str
     empty_as_null: bool
     on_invalid_row: str

@@ -10,6 +10,7 @@ TapError
 ├── StorageError        stops the run, exit 1: the storage refuses or cannot be reached
 │   └── MissingFileError    stops the run, exit 1: a literal URI, or a first run's pattern, names nothing
 ├── BadFileError        the file stays pending, the run goes on (or not: on_bad_file) and exits 1
+│   ├── ArchivedFileError   the file is passed over and counted, the run goes on
 │   └── BrokenFileError     the same; what was read before the break is whole, and emitted
 ├── BadRowError         stops the run, exit 1: on_invalid_row is `fail`
 ├── UnbalancedError     exit 1: the report's equation does not close
@@ -41,6 +42,10 @@ class MissingFileError(StorageError):
 
 class BadFileError(TapError):
     """A file cannot be loaded as it is; it stays pending and the next run tries it again."""
+
+
+class ArchivedFileError(BadFileError):
+    """A file lies in an archive that the listing did not tell of; a later run looks at it again."""
 
 
 class BrokenFileError(BadFileError):

@@ -19,13 +19,19 @@ from tap_coolafile.uris import redacted
 
 
 class RejectsFile:
-    """The rejects of one run; no file appears before the first of them."""
+    """The rejects of one run; no file appears before the first of them.
 
-    def __init__(self, path: str, *, run_id: str, stream: str, transport_params: dict[str, t.Any]) -> None:
+    `transport_params` tells what smart_open is to open a URI with; it is asked once, for the first reject.
+    """
+
+    def __init__(
+        self, path: str, *, run_id: str, stream: str, transport_params: t.Callable[[str], dict[str, t.Any]]
+    ) -> None:
         self._path = path
         self._run_id = run_id
         self._stream = stream
-        self._params = transport_params
+        self._transport_params = transport_params
+        self._params: dict[str, t.Any] | None = None
         self._lines: list[bytes] = []
         self._local: t.BinaryIO | None = None
         self._parts = 0
@@ -63,7 +69,7 @@ class RejectsFile:
         """
         if not self._lines:
             return
-        data, self._lines = b"".join(self._lines), []
+        data = b"".join(self._lines)
         try:
             if "://" in self._path:
                 self._write_part(data)
@@ -73,6 +79,7 @@ class RejectsFile:
             words = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             msg = f"rejects cannot be written below {redacted(self._path)} ({words}); check rejects_path"
             raise StorageError(msg) from None
+        self._lines = []  # not before: whoever tries to write a state next must fail again
 
     def close(self) -> None:
         """Secure what is left and close the file."""
@@ -100,6 +107,8 @@ class RejectsFile:
         self._parts += 1
         suffix = f".{self._parts}" if self._parts > 1 else ""
         uri = f"{self._path.rstrip('/')}/{self._day()}/{self._run_id}{suffix}.json"
+        if self._params is None:
+            self._params = self._transport_params(self._path)
         with smart_open.open(uri, "wb", transport_params=self._params, compression="disable") as handle:
             handle.write(data)
         self._written = self._written or uri

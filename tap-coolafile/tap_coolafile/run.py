@@ -16,10 +16,18 @@ import msgspec
 
 from tap_coolafile import reading
 from tap_coolafile.bookmarks import MAX_RECENT, Bookmark, Place, Position
-from tap_coolafile.exceptions import BadFileError, BadRowError, BrokenFileError, MissingFileError, TapError
+from tap_coolafile.exceptions import (
+    ArchivedFileError,
+    BadFileError,
+    BadRowError,
+    BrokenFileError,
+    MissingFileError,
+    TapError,
+)
 from tap_coolafile.report import as_words
 from tap_coolafile.rows import REASONS, Judge, Judged
 from tap_coolafile.sources import open_source
+from tap_coolafile.unwrapping import AROUND_BYTES, LONGER, unwrapped
 from tap_coolafile.uris import NAME_RULE
 
 if t.TYPE_CHECKING:
@@ -60,10 +68,11 @@ class Hooks(t.Protocol):
 
 
 class _Piece(msgspec.Struct):
-    """Some lines of a block, judged, their size in bytes, and the position after them."""
+    """Some lines of a block, the rows they hold, judged, their size in bytes, and the position after them."""
 
     block: reading.Block
     begin: int
+    held: list[bytes]
     judged: Judged
     size: int
     after: Position
@@ -141,6 +150,8 @@ class Run:
                     if task.trouble is not None:
                         raise task.trouble
                     yield from self._file(source, mark, task)
+                except ArchivedFileError:
+                    self._selection.note_archived(task.item)
                 except BadFileError as bad:
                     self._note_bad(mark, task, bad)
                 if self._unsaved_rows >= self._settings.state_interval_rows or self._saved_long_ago():
@@ -166,9 +177,10 @@ class Run:
         after, held, holding = start, list[_Piece](), start.rows < JUDGED_FIRST
         broken: BrokenFileError | None = None
         try:
-            lines = reading.blocks(
-                handle, offset=start.offset, line=start.line, max_row_bytes=self._settings.max_row_bytes, head=head
-            )
+            longest = self._settings.max_row_bytes
+            if self._settings.unwrap_rejects:
+                longest = longest * LONGER + AROUND_BYTES
+            lines = reading.blocks(handle, offset=start.offset, line=start.line, max_row_bytes=longest, head=head)
             try:
                 for piece in self._pieces(lines, start, head):
                     after = piece.after
@@ -197,7 +209,10 @@ class Run:
             for begin in range(0, len(block.lines), self._settings.state_interval_rows):
                 self._hooks.check_stopping()
                 part = block.lines[begin : begin + self._settings.state_interval_rows]
-                judged = self._judge.judge(part, block.text)
+                text: bytes | None = block.text
+                if self._settings.unwrap_rejects:
+                    part, text = [unwrapped(line) for line in part], None
+                judged = self._judge.judge(part, text)
                 offset = block.end_of(begin + len(part))
                 size = offset - after.offset
                 after = msgspec.structs.replace(
@@ -208,7 +223,7 @@ class Run:
                     rows=after.rows + len(part) - judged.blank,
                     invalid=after.invalid + len(judged.rejects),
                 )
-                yield _Piece(block, begin, judged, size, after)
+                yield _Piece(block, begin, part, judged, size, after)
 
     def _verdict(self, item: FileItem, after: Position, held: list[_Piece], *, ended: bool) -> None:
         """Stop a bad file before more of it is emitted.
@@ -264,7 +279,7 @@ class Run:
             if self._settings.on_invalid_row == "fail":
                 msg = f"{item.name} line {line} (byte {offset}): {REASONS[reject.reason]}; on_invalid_row is fail"
                 raise BadRowError(msg)
-            row = piece.block.lines[index].rstrip(b"\r")
+            row = piece.held[reject.index].rstrip(b"\r")
             self._rejects.add(reason=reject.reason, detail=detail, source=item.name, line=line, offset=offset, row=row)
 
     def _saved_long_ago(self) -> bool:

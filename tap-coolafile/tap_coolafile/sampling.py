@@ -14,6 +14,7 @@ from tap_coolafile import reading
 from tap_coolafile.exceptions import BadFileError
 from tap_coolafile.rows import Judge, Rules
 from tap_coolafile.sources import open_source
+from tap_coolafile.unwrapping import unwrapped
 from tap_coolafile.uris import allowed
 
 if t.TYPE_CHECKING:
@@ -50,11 +51,12 @@ def sample(
             if len(newest) > MAX_FILES:
                 heapq.heappop(newest)
     judge = Judge(rules(settings), announce)
+    unwrap = unwrapped if settings.unwrap_rejects else bytes
     rows, size = settings.sample_rows, MAX_BYTES
     for _, _, item, source in sorted(newest, reverse=True):
         if rows <= 0 or size <= 0:
             return
-        read_rows, read_bytes = _sample_file(judge, source, item, rows, size)
+        read_rows, read_bytes = _sample_file(judge, unwrap, (source, item), rows, size)
         rows, size = rows - read_rows, size - read_bytes
 
 
@@ -85,7 +87,10 @@ class _Portions:
         self._handle.close()
 
 
-def _sample_file(judge: Judge, source: Source, item: FileItem, rows: int, size: int) -> tuple[int, int]:
+def _sample_file(
+    judge: Judge, unwrap: t.Callable[[bytes], bytes], file: tuple[Source, FileItem], rows: int, size: int
+) -> tuple[int, int]:
+    source, item = file
     try:
         handle = _Portions(reading.opened(source, item, 0, _go_on)[0], size)
     except BadFileError:
@@ -97,7 +102,7 @@ def _sample_file(judge: Judge, source: Source, item: FileItem, rows: int, size: 
         ):
             if not block.ended and handle.left == 0:
                 break  # the last line was cut by the limit on bytes
-            judge.judge(block.lines[: rows - judged])
+            judge.judge([unwrap(line) for line in block.lines[: rows - judged]])
             judged += len(block.lines)
             if judged >= rows:
                 break

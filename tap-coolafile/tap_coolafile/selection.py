@@ -150,12 +150,15 @@ class Selection:
         return False
 
     def _is_archived(self, item: FileItem) -> bool:
-        if not item.archived:
-            return False
+        if item.archived:
+            self.note_archived(item)
+        return item.archived
+
+    def note_archived(self, item: FileItem) -> None:
+        """Count a file that is archived; name the first."""
         if not self._report.files_archived:
             self._logger.warning("%s is archived and cannot be read, nor can any like it; restore it first", item.name)
         self._report.files_archived += 1
-        return True
 
     def _is_before_start(self, item: FileItem) -> bool:
         return self._settings.start_ms is not None and item.mtime_ms < self._settings.start_ms

@@ -75,6 +75,12 @@ _DECLARED = th.PropertiesList(
         description="Send S3 requests unsigned, for public buckets. False: a bucket is private until someone says not.",
     ),
     th.Property(
+        "aws_requester_pays",
+        th.BooleanType,
+        default=False,
+        description="Agree to pay for requests to a bucket that charges who asks. False: costs are agreed to by name.",
+    ),
+    th.Property(
         "transport_params",
         th.ObjectType(additional_properties=True),
         default={},
@@ -106,6 +112,14 @@ _DECLARED = th.PropertiesList(
         th.BooleanType,
         default=False,
         description="Also read `.json.gz`. False because CoolaData's page allows the ending `.json` alone.",
+    ),
+    th.Property(
+        "unwrap_rejects",
+        th.BooleanType,
+        default=False,
+        description="Read rejects files, of this tap or of target-cooladata: the row is what `row`, `row_base64` or "
+        "`record` of a line holds; any other line is taken as it stands. False: a row may have properties of these "
+        "names.",
     ),
     th.Property(
         "time_zone",

@@ -9,6 +9,7 @@ import pytest
 
 from tap_coolafile.exceptions import StorageError
 from tap_coolafile.rejects import RejectsFile
+from tests.tap.conftest import Workplace, event
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ if t.TYPE_CHECKING:
 
 
 def rejects(path: str, **more: t.Any) -> RejectsFile:
-    return RejectsFile(path, run_id="run1", stream="events", transport_params=more)
+    return RejectsFile(path, run_id="run1", stream="events", transport_params=lambda _: more)
 
 
 def add(file: RejectsFile, row: bytes = b"{broken") -> None:
@@ -84,8 +85,9 @@ def test_a_folder_that_cannot_be_written_is_told_with_its_setting(tmp_path: Path
     (tmp_path / "file").touch()
     file = rejects(str(tmp_path / "file"))
     add(file)
-    with pytest.raises(StorageError, match="check rejects_path"):
-        file.secure()
+    for _ in "twice":
+        with pytest.raises(StorageError, match="check rejects_path"):
+            file.secure()
 
 
 def test_rejects_may_go_to_object_storage_in_parts(s3: S3Server) -> None:
@@ -99,3 +101,24 @@ def test_rejects_may_go_to_object_storage_in_parts(s3: S3Server) -> None:
     assert [key.rsplit("/", 1)[1] for key in found] == ["run1.2.json", "run1.json"]
     for key in found:
         assert json.loads(s3.s3.get_object(Bucket=bucket, Key=key)["Body"].read())["row"] == "{broken"
+
+
+def test_rejects_go_to_s3_with_the_credentials_of_the_settings(place: Workplace, s3: S3Server) -> None:
+    bucket = s3.bucket("kept", {"in/a.json": (event(1) + "\n{broken\n").encode()})
+    config: dict[str, t.Any] = {"aws_endpoint_url": s3.endpoint_url, **s3.admin.settings()}
+    run = place.run(uris=f"s3://{bucket}/in/", rejects_path=f"s3://{bucket}/rejects", **config)
+    assert (run.code, run.users) == (0, ["u1"]), run.log
+    (key,) = [entry["Key"] for entry in s3.s3.list_objects_v2(Bucket=bucket, Prefix="rejects/")["Contents"]]
+    assert run.report["rejects"] == f"s3://{bucket}/{key}"
+    assert json.loads(s3.s3.get_object(Bucket=bucket, Key=key)["Body"].read())["row"] == "{broken"
+
+
+def test_rejects_that_s3_refuses_end_the_run_without_a_state_past_them(place: Workplace, s3: S3Server) -> None:
+    bucket = s3.bucket("refused", {"in/a.json": (event(1) + "\n{broken\n").encode()})
+    allowed = [{"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}]
+    config: dict[str, t.Any] = {"aws_endpoint_url": s3.endpoint_url, **s3.user("reader", allowed).settings()}
+    run = place.run(uris=f"s3://{bucket}/in/", rejects_path=f"s3://{bucket}/rejects", **config)
+    assert run.code == 1
+    (line,) = run.complaints
+    assert "check rejects_path" in line
+    assert run.state == {"bookmarks": {"events": {"version": 1}}}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typing as t
 
+import botocore.exceptions
 import pytest
 
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.s3 import S3Source
+from tap_coolafile.sources.s3_refusals import refusal
 from tap_coolafile.uris import parse
-from tests.tap.conftest import checked
+from tests.tap.conftest import Workplace, checked, event
 
 if t.TYPE_CHECKING:
     from tests.object_server import ObjectServer
@@ -92,6 +94,97 @@ def test_an_archived_object_is_told_by_its_class(s3: S3Server, bucket: str) -> N
     s3.s3.put_object(Bucket=bucket, Key="archive/a.json", Body=b"x", StorageClass="DEEP_ARCHIVE")
     (item,) = source(s3, f"s3://{bucket}/archive/").files("")
     assert item.archived
+
+
+def test_an_archived_object_that_was_restored_is_read(objects: ObjectServer) -> None:
+    objects.put("restored", {"a.json": b"x"})
+    restored = "<RestoreStatus><RestoreExpiryDate>2030-01-01T00:00:00.000Z</RestoreExpiryDate></RestoreStatus>"
+    objects.behave({"on": "GET /restored?", "archived": True, "extra": restored})
+    (item,) = S3Source(parse("s3://restored/"), checked("s3://restored/", **objects.settings())).files("")
+    assert not item.archived
+
+
+def test_archived_objects_are_named_once_counted_and_not_fatal(place: Workplace, objects: ObjectServer) -> None:
+    objects.put("frozen", {"a.json": b"x", "b.json": event(2).encode(), "c.json": b"x"})
+    objects.behave({"on": "a.json", "status": 403, "code": "InvalidObjectState"},
+                   {"on": "c.json", "status": 403, "code": "InvalidObjectState"})  # fmt: skip
+    run = place.run(uris="s3://frozen/", **objects.settings())
+    assert (run.code, run.users) == (0, ["u2"])
+    assert run.report["files_archived"] == 2
+    assert run.log.count("is archived and cannot be read") == 1
+    later = place.run(uris="s3://frozen/", state=run.state, max_invalid_percent=100, **objects.settings())
+    assert later.report["files_read"] == 2
+
+
+def test_whoever_asks_pays_only_if_a_setting_says_so(place: Workplace, objects: ObjectServer) -> None:
+    objects.put("paid", {"a.json": event(1).encode()})
+    for uri in ("s3://paid/", "s3://paid/a.json"):
+        for pays, said in ((True, "requester"), (False, "-")):
+            before = len(objects.requests())
+            place.sync(uris=uri, aws_requester_pays=pays, **objects.settings())
+            calls = objects.requests()[before:]
+            assert len(calls) == 2
+            assert all(call.endswith(f" {said}") for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("on", "code", "words"),
+    [
+        ("GET /refusing?", "RequestTimeTooSkewed", "clock differs too much"),
+        ("GET /refusing/a.json", "RequestTimeTooSkewed", "clock differs too much"),
+        ("GET /refusing?", "ExpiredToken", "the session token has expired"),
+        ("GET /refusing/a.json", "ExpiredToken", "the session token has expired"),
+        ("GET /refusing?", "AuthorizationHeaderMalformed", "another region"),
+        ("GET /refusing?", "InvalidAccessKeyId", "the access key is not known"),
+    ],
+)
+def test_an_answer_that_refuses_is_one_line_that_explains_it(
+    place: Workplace, objects: ObjectServer, on: str, code: str, words: str
+) -> None:
+    objects.put("refusing", {"a.json": event(1).encode()})
+    objects.behave({"on": on, "status": 403, "code": code, "times": 100})
+    with pytest.raises(StorageError, match=words) as caught:
+        place.sync(uris="s3://refusing/", **objects.settings())
+    assert code in str(caught.value)
+    assert "refusing" in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "Throttling", "503"])
+def test_a_server_that_asks_for_patience_again_and_again_is_told(code: str) -> None:
+    # Built here, as botocore asks for a quarter of a minute before it raises this.
+    error = botocore.exceptions.ClientError({"Error": {"Code": code}}, "GetObject")
+    told = refusal(error, "GetObject", "bucket", checked("s3://bucket/"), "s3://bucket/a.json")
+    assert isinstance(told, StorageError)
+    assert "run again later" in str(told)
+
+
+def test_a_server_that_asks_for_patience_gets_it(place: Workplace, objects: ObjectServer) -> None:
+    objects.put("busy", {"a.json": event(1).encode()})
+    objects.behave({"on": "a.json", "status": 503, "code": "SlowDown", "times": 2})
+    assert place.sync(uris="s3://busy/", **objects.settings()).users == ["u1"]
+
+
+def test_of_a_versioned_bucket_the_latest_versions_alone_are_read(place: Workplace, s3: S3Server) -> None:
+    bucket = s3.bucket("versioned")
+    s3.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for number in (1, 2):
+        for key in ("a.json", "b.json"):
+            s3.s3.put_object(Bucket=bucket, Key=key, Body=event(number).encode())
+    s3.s3.delete_object(Bucket=bucket, Key="b.json")
+    config = {"uris": f"s3://{bucket}/", "aws_endpoint_url": s3.endpoint_url, **s3.admin.settings()}
+    assert place.sync(**config).users == ["u2"]
+
+
+def test_keys_of_every_kind_are_loaded_and_told_apart(place: Workplace, s3: S3Server) -> None:
+    bucket = s3.bucket("spelled", {key: event(number).encode() for number, key in enumerate(sorted(KEYS))})
+    config = {"aws_endpoint_url": s3.endpoint_url, **s3.admin.settings()}
+    whole = place.sync(uris=f"s3://{bucket}/in/", **config)
+    assert whole.users == [f"u{number}" for number in range(len(KEYS))]
+    assert place.sync(uris=f"s3://{bucket}/in/", state=whole.state, **config).records == []
+    for number, key in enumerate(sorted(KEYS)):
+        if "?" not in key:
+            assert place.sync(uris=f"s3://{bucket}/{key}", **config).users == [f"u{number}"]
 
 
 def test_a_missing_object_and_a_missing_bucket_are_told(s3: S3Server, bucket: str) -> None:

@@ -10,7 +10,7 @@ if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
     from tap_coolafile.uris import Pattern
 
-__all__ = ["FileItem", "Handle", "Source", "open_source"]
+__all__ = ["FileItem", "Handle", "Source", "open_source", "transport_params"]
 
 
 def open_source(pattern: Pattern, settings: Settings, check: t.Callable[[], None]) -> Source:
@@ -42,3 +42,12 @@ def _connected(pattern: Pattern, settings: Settings) -> Source:
     from tap_coolafile.sources.other import OtherSource  # noqa: PLC0415 - see above
 
     return OtherSource(pattern, settings)
+
+
+def transport_params(uri: str, settings: Settings) -> dict[str, t.Any]:
+    """Return what smart_open needs to open `uri` with the credentials of the settings."""
+    if uri.partition("://")[0].lower() == "s3" and "client" not in settings.transport_params:
+        from tap_coolafile.sources.s3_client import client  # noqa: PLC0415 - see above
+
+        return settings.transport_params | {"client": client(settings)}
+    return settings.transport_params

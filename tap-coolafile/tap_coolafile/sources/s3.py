@@ -9,15 +9,12 @@ from __future__ import annotations
 import time
 import typing as t
 
-import boto3
-import botocore.config
-import botocore.credentials
 import botocore.exceptions
-import botocore.session
 import urllib3
 
 from tap_coolafile.exceptions import BadFileError
 from tap_coolafile.sources.base import FileItem
+from tap_coolafile.sources.s3_client import ATTEMPTS, client
 from tap_coolafile.sources.s3_refusals import refusal
 
 if t.TYPE_CHECKING:
@@ -25,7 +22,6 @@ if t.TYPE_CHECKING:
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
 
-_ATTEMPTS = 5
 _PATIENCE_S = 60
 _PAUSE_S = 0.5
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -41,8 +37,11 @@ class S3Source:
         self._skew_ms = 0
         self._answered = False
         self._settings = settings
+        self._asked: dict[str, str] = {"Bucket": pattern.place}
+        if settings.aws_requester_pays:
+            self._asked["RequestPayer"] = "requester"
         try:
-            self._client = _client(settings)
+            self._client = client(settings)
         except Failure as error:
             raise refusal(error, "signing in", pattern.place, settings) from None
 
@@ -51,7 +50,8 @@ class S3Source:
         if self._pattern.kind == "file":
             yield from self._one(after)
             return
-        narrowed = {"Bucket": self._pattern.place, "Prefix": self._pattern.literal}
+        narrowed: dict[str, t.Any] = {**self._asked, "Prefix": self._pattern.literal}
+        narrowed["OptionalObjectAttributes"] = ["RestoreStatus"]
         if after:
             narrowed["StartAfter"] = after
         rest = self._pattern.path[len(self._pattern.literal) :]
@@ -64,7 +64,7 @@ class S3Source:
                 if key > after and not key.endswith("/") and self._pattern.matches(key):
                     yield self._item(key, found["Size"], found)
 
-    def _pages(self, narrowed: dict[str, str]) -> t.Iterator[dict[str, t.Any]]:
+    def _pages(self, narrowed: dict[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
         # Not by boto3's paginator: after a failed page it ends as if there were no more.
         while True:
             page: dict[str, t.Any] = self._call("ListBucket", lambda: self._client.list_objects_v2(**narrowed))
@@ -86,7 +86,7 @@ class S3Source:
         """GET the object from `offset` on; return the body, not yet read."""
         if item.size >= 0 and offset >= item.size:
             return None
-        wanted = {"Bucket": self._pattern.place, "Key": item.path, "IfMatch": item.etag}
+        wanted = {**self._asked, "Key": item.path, "IfMatch": item.etag}
         if offset:
             wanted["Range"] = f"bytes={offset}-"
         return self._call("GetObject", lambda: self._client.get_object(**wanted), item.name)["Body"]
@@ -94,7 +94,7 @@ class S3Source:
     def _one(self, after: str) -> t.Iterator[FileItem]:
         found = self._call(
             "HeadObject",
-            lambda: self._client.head_object(Bucket=self._pattern.place, Key=self._pattern.path),
+            lambda: self._client.head_object(**self._asked, Key=self._pattern.path),
             self._pattern.name,
         )
         self._set_clock(found)
@@ -104,7 +104,8 @@ class S3Source:
     def _item(self, key: str, size: int, found: dict[str, t.Any]) -> FileItem:
         mtime_ms = int(found["LastModified"].timestamp() * 1000)
         name = f"s3://{self._pattern.place}/{key}"
-        return FileItem(name, key, size, mtime_ms, found["ETag"], found.get("StorageClass") in _ARCHIVES)
+        archived = found.get("StorageClass") in _ARCHIVES and not _is_restored(found)
+        return FileItem(name, key, size, mtime_ms, found["ETag"], archived)
 
     def _call(self, what: str, call: t.Callable[[], t.Any], name: str = "") -> t.Any:
         """Ask the server; one that answered before and is away now is waited for, as it may be starting again."""
@@ -142,7 +143,7 @@ class _Download:
             StorageError: the server cannot be reached any more.
             BadFileError: the object changed, or its connection broke again and again.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             if self._body is None:
                 return b""
             try:
@@ -154,7 +155,7 @@ class _Download:
             else:
                 self._offset += len(data)
                 return data
-        msg = f"{self._item.name} broke off {_ATTEMPTS} times at byte {self._offset}"
+        msg = f"{self._item.name} broke off {ATTEMPTS} times at byte {self._offset}"
         raise BadFileError(msg)
 
     def close(self) -> None:
@@ -163,52 +164,11 @@ class _Download:
             self._body.close()
 
 
-def _client(settings: Settings) -> t.Any:
-    session = boto3.session.Session(
-        aws_access_key_id=settings.aws_access_key_id,
-        aws_secret_access_key=settings.aws_secret_access_key,
-        aws_session_token=settings.aws_session_token,
-        profile_name=settings.aws_profile,
-        region_name=settings.aws_region,
+def _is_restored(found: dict[str, t.Any]) -> bool:
+    """Tell whether an archived object was brought back for a while: in listings by one field, in heads by another."""
+    return "RestoreExpiryDate" in found.get("RestoreStatus", ()) or 'ongoing-request="false"' in found.get(
+        "Restore", ""
     )
-    if settings.aws_role_arn:
-        session = _as_role(session, settings)
-    config = botocore.config.Config(
-        retries={"mode": "standard", "max_attempts": _ATTEMPTS},
-        connect_timeout=10,
-        read_timeout=settings.request_timeout_seconds,
-        signature_version=botocore.UNSIGNED if settings.aws_anonymous else None,
-        max_pool_connections=64,
-    )
-    region = session.region_name or "us-east-1"
-    return session.client("s3", endpoint_url=settings.aws_endpoint_url, config=config, region_name=region)
-
-
-def _as_role(session: boto3.session.Session, settings: Settings) -> boto3.session.Session:
-    """Swap the session's credentials for the role's, now and again whenever they are about to expire."""
-    region = session.region_name or "us-east-1"
-    # An S3-compatible server keeps its token service at the same address; AWS's own endpoints do not.
-    own = settings.aws_endpoint_url if ".amazonaws.com" not in (settings.aws_endpoint_url or "") else None
-    sts = session.client("sts", region_name=region, endpoint_url=own)
-    asked = {"RoleArn": settings.aws_role_arn, "RoleSessionName": "tap-coolafile"}
-    if settings.aws_external_id:
-        asked["ExternalId"] = settings.aws_external_id
-
-    def fresh() -> dict[str, str]:
-        given = sts.assume_role(**asked)["Credentials"]
-        return {
-            "access_key": given["AccessKeyId"],
-            "secret_key": given["SecretAccessKey"],
-            "token": given["SessionToken"],
-            "expiry_time": given["Expiration"].isoformat(),
-        }
-
-    credentials = botocore.credentials.RefreshableCredentials.create_from_metadata(
-        metadata=fresh(), refresh_using=fresh, method="sts-assume-role"
-    )
-    inner = botocore.session.get_session()
-    inner._credentials = credentials  # noqa: SLF001 - botocore has no public way to set refreshing credentials
-    return boto3.session.Session(botocore_session=inner, region_name=region)
 
 
 def _stamp_ms(date: str) -> float:

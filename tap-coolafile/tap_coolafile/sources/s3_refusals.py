@@ -6,7 +6,7 @@ import typing as t
 
 import botocore.exceptions
 
-from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError, TapError
+from tap_coolafile.exceptions import ArchivedFileError, BadFileError, MissingFileError, StorageError, TapError
 
 if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
@@ -80,7 +80,7 @@ def _from_code(  # noqa: PLR0911 - one return per kind of answer
     if code in {"InvalidRange", "416"}:
         return BadFileError(f"{place} is shorter than the byte it was read up to")
     if code == "InvalidObjectState":
-        return BadFileError(f"{place} is archived; restore it in S3 before it can be read")
+        return ArchivedFileError(f"{place} is archived; restore it in S3 before it can be read")
     if code in _ELSEWHERE:
         return StorageError(f"bucket {bucket}: {call} failed ({code}): {_ELSEWHERE[code]}")
     reason = _DENIED.get(code, "the server refused")
