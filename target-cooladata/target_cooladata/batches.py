@@ -7,6 +7,7 @@ In: events as JSON bytes, each with the record it came from. Out: batches of at 
 
 from __future__ import annotations
 
+import time
 import typing as t
 from urllib.parse import quote_from_bytes
 
@@ -42,49 +43,68 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Batcher:
-    """Collects events until a batch is full or old.
+    """Collects events, and sends them off when a batch is full.
 
     Args:
         max_events: events a batch, at most.
         max_bytes: bytes of JSON a batch, at most.
         max_age: seconds after its first event at which a batch is due.
+        issue: gives the next place in the order, when a batch is opened.
+        send: takes a place and the batch that has it; may raise.
     """
 
-    def __init__(self, *, max_events: int, max_bytes: int, max_age: float) -> None:
+    def __init__(
+        self,
+        *,
+        max_events: int,
+        max_bytes: int,
+        max_age: float,
+        issue: t.Callable[[], int],
+        send: t.Callable[[int, list[Event]], None],
+    ) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._max_age = max_age
+        self._issue = issue
+        self._send = send
         self._events: list[Event] = []
         self._bytes = _ENVELOPE
+        self._ticket = 0
         self._due_at = 0.0
 
     def __len__(self) -> int:
         return len(self._events)
 
-    def fits(self, event: Event) -> bool:
-        """Whether an event may join the batch that is open."""
-        return not self._events or self._bytes + len(event.body) + 1 <= self._max_bytes
-
-    def add(self, event: Event, now: float) -> bool:
-        """Add an event at a monotonic time in seconds.
-
-        Returns:
-            Whether the batch is full now.
-        """
+    def add(self, event: Event) -> None:
+        """Add an event; sends the batch that it fills, or that it does not fit into."""
+        size = len(event.body) + 1
+        full: tuple[int, list[Event]] | None = None
         if not self._events:
-            self._due_at = now + self._max_age
-        self._events.append(event)
-        self._bytes += len(event.body) + 1
-        return len(self._events) >= self._max_events or self._bytes >= self._max_bytes
+            self._open()
+        elif self._bytes + size > self._max_bytes:
+            full = self._ticket, self._events
+            self._open()
+        self._events.append(event)  # before anything may raise: every event is in one batch or the other
+        self._bytes += size
+        if full is not None:
+            self._send(*full)
+        if len(self._events) >= self._max_events or self._bytes >= self._max_bytes:
+            self.flush()
 
     def is_due(self, now: float) -> bool:
-        """Whether the batch has waited for its `max_age`."""
+        """Whether the batch has waited for its `max_age`, at a monotonic time in seconds."""
         return bool(self._events) and now >= self._due_at
 
-    def take(self) -> list[Event]:
-        """Take the open batch and begin a new one."""
-        events, self._events, self._bytes = self._events, [], _ENVELOPE
-        return events
+    def flush(self) -> None:
+        """Send what there is."""
+        if self._events:
+            events, self._events = self._events, []
+            self._send(self._ticket, events)
+
+    def _open(self) -> None:
+        self._events, self._bytes = [], _ENVELOPE
+        self._ticket = self._issue()
+        self._due_at = time.monotonic() + self._max_age
 
 
 def raw_body(events: t.Sequence[Event]) -> bytes:

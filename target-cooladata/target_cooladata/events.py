@@ -4,8 +4,9 @@ In: a record as JSON bytes, as any tap sends it. Out: the event as JSON bytes: `
 `event_timestamp_epoch` and flat properties with names that CoolaData takes, numbers and strings byte for byte as they
 came, nulls left out. Refused, with a reason of `REASONS`: what cannot become such an event.
 
-Most records of a stream have the same shape (names and JSON types). What follows from a shape alone is worked out once
-and kept in a `_Plan`; a record that needs no change but the name of its time is then sent as the bytes that came in.
+Most records of our own tap need no change but the name of their time: `forms` knows them at a glance, and they are sent
+as the bytes that came in. For the others, what follows from a record's shape alone (names and JSON types) is worked out
+once and kept in a `_Plan`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from singer_sdk.exceptions import MissingKeyPropertiesError
 
 from target_cooladata import times, values
 from target_cooladata.exceptions import Rejected
+from target_cooladata.forms import Form
 
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings, StreamSettings
@@ -50,10 +52,11 @@ REASONS: dict[str, str] = {
     "refused": "the API refused the event, alone and twice",
 }
 
+MAX_REMEMBERED = 10_000  # properties whose type is followed; names beyond that are values
 _MAX_PLANS = 4_096
 _UNCHANGED = frozenset({str, int, float})
-_SOURCE = frozenset({"_sdc_source_file", "_sdc_source_lineno"})
 _EVENT_TIME = b'"event_timestamp_epoch":'
+_GROWTH = len(_EVENT_TIME) - len(b'"event_time_ts":')
 
 
 class Facts:
@@ -73,14 +76,12 @@ class _Plan(msgspec.Struct, frozen=True):
     """What follows from a shape.
 
     Attributes:
-        splice: the record is the event but for the name of its time.
         time: the property that holds the time.
         rivals: other properties that hold a time, which are not sent.
         columns: the properties to send, in order.
         integers: those of them that must fit into 64 bits.
     """
 
-    splice: bool
     time: str | None
     rivals: tuple[str, ...]
     columns: tuple[str, ...]
@@ -108,6 +109,7 @@ class EventMaker:
         self._keeps_metadata = settings.add_record_metadata
         self._zone = ZoneInfo(settings.time_zone)
         self._plans: dict[tuple[t.Any, ...], _Plan] = {}
+        self._form = Form()
         self._key_properties: tuple[str, ...] = ()
         self._decode = msgspec.json.Decoder(dict[str, t.Any]).decode
         self._stamper = stamper
@@ -123,8 +125,10 @@ class EventMaker:
 
     def set_key_properties(self, key_properties: t.Iterable[str]) -> None:
         """Take the key of a SCHEMA; every record that follows must have it."""
-        self._key_properties = tuple(key_properties)
-        self._plans.clear()
+        if tuple(key_properties) != self._key_properties:
+            self._key_properties = tuple(key_properties)
+            self._plans.clear()
+            self._form = Form()
 
     def make(self, record: bytes, time_extracted: str | None = None, position: int = 0) -> bytes:
         """Make the event of one record.
@@ -138,27 +142,46 @@ class EventMaker:
             Rejected: with a reason of `REASONS`.
             MissingKeyPropertiesError: the record lacks its key, which breaks the Singer specification.
         """
+        event = self._at_a_glance(record) or self._rebuilt(record, time_extracted)
+        if self._stamper is not None:
+            event = self._stamper.stamp(event, record, position)
+        if len(event) > MAX_EVENT_BYTES:
+            reason = "event_too_large"
+            detail = f"the event has {len(event):,} bytes, and CoolaData takes at most {MAX_EVENT_BYTES:,}"
+            raise Rejected(reason, detail)
+        return event
+
+    def _at_a_glance(self, record: bytes) -> bytes | None:
+        """The record with its time renamed, if that is all it needs."""
+        if self._form.decode is None:
+            return None
+        try:
+            moment = self._form.decode(record).event_time_ts
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        event = record.replace(b'"event_time_ts":', _EVENT_TIME)
+        if len(event) - len(record) != _GROWTH:  # spelled in another way, or there twice
+            return None
+        earliest, latest = self._facts.window
+        if not earliest <= moment <= latest:
+            self._facts.outside_window += 1
+        return event
+
+    def _rebuilt(self, record: bytes, time_extracted: str | None) -> bytes:
         found = self._decoded(record)
         name = self._event_name(found)
         shape = (name.lower(), *found, *map(type, found.values()))
         plan = self._plans.get(shape)
         if plan is None or (plan.time and found[plan.time] == ""):
             plan = self._plan(shape, name, found)
+            known_now = self._at_a_glance(record)
+            if known_now is not None:
+                return known_now
         user = self._user_id(found)
         moment = self._moment(found, plan, time_extracted)
         for key in plan.integers:
             values.check_integer(key, found[key])
-        if plan.splice and found["event_name"] and record.count(b'"event_time_ts":') == 1:
-            event = record.replace(b'"event_time_ts":', _EVENT_TIME, 1)
-        else:
-            event = self._writer.write(record, plan.columns, name, user, moment)
-        if self._stamper is not None:
-            event = self._stamper.stamp(event, record, position, has_source=_SOURCE.issubset(found))
-        if len(event) > MAX_EVENT_BYTES:
-            reason = "event_too_large"
-            detail = f"the event has {len(event):,} bytes, and CoolaData takes at most {MAX_EVENT_BYTES:,}"
-            raise Rejected(reason, detail)
-        return event
+        return self._writer.write(record, plan.columns, name, user, moment)
 
     def _decoded(self, record: bytes) -> dict[str, t.Any]:
         try:
@@ -252,12 +275,13 @@ class EventMaker:
         )
         self._note_types(name, columns, found)
         plan = _Plan(
-            splice=self._is_event_already(found, present, columns),
             time=present[0] if present else None,
             rivals=tuple(present[1:]),
             columns=columns,
             integers=tuple(key for key in columns if type(found[key]) is int),
         )
+        if self._is_event_already(found, present, columns):
+            self._form.learn(columns, found)
         # A shape does not tell an empty time from one that counts.
         if all(found.get(key) != "" for key in candidates):
             if len(self._plans) >= _MAX_PLANS:
@@ -268,7 +292,8 @@ class EventMaker:
     def _is_event_already(self, found: dict[str, t.Any], present: list[str], columns: tuple[str, ...]) -> bool:
         """Whether a record of this shape is an event as CoolaData takes it, but for the name of its time."""
         return (
-            present == ["event_time_ts"]
+            not self._key_properties
+            and present == ["event_time_ts"]
             and self._name_key == "event_name"
             and self._user_key == "user_id"
             and len(columns) + 3 == len(found)
@@ -283,8 +308,10 @@ class EventMaker:
     def _note_types(self, name: str, columns: tuple[str, ...], found: dict[str, t.Any]) -> None:
         """CoolaData fixes a property's type when it first comes; a later event with another type is invalid."""
         types = self._facts.types
+        if len(types) > MAX_REMEMBERED or len(self._facts.type_changes) > MAX_REMEMBERED:
+            return
         for key in columns:
             kind = values.KINDS.get(type(found[key]), "object")
             before = types.setdefault(key.lower(), kind)
             if before != kind and (before, kind) != ("number", "integer"):
-                self._facts.type_changes[f"{key} of {name}: {before}, then {kind}"] += 1
+                self._facts.type_changes[f"{key[:100]} of {name[:100]}: {before}, then {kind}"] += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import typing as t
 from collections import Counter
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -45,6 +46,20 @@ _decode = msgspec.json.Decoder(dict[str, t.Any]).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
+class _Lane:
+    """One stream on its way: what makes its events, where they are counted, and what takes its records."""
+
+    __slots__ = ("is_known", "maker", "stream", "take", "tally")
+
+    take: t.Callable[[bytes, str | None], None]
+
+    def __init__(self, stream: str, maker: EventMaker, tally: report.StreamTally) -> None:
+        self.stream = stream
+        self.maker = maker
+        self.tally = tally
+        self.is_known = False
+
+
 class Loader:
     """Takes the messages of one run.
 
@@ -78,13 +93,7 @@ class Loader:
         has_stamps = settings.run_id_property or settings.event_id_property
         self._stamper = Stamper(settings, self.tally.run_id) if has_stamps else None
         self._position = 0
-        self._makers: dict[str, EventMaker] = {}
-        self._known: set[str] = set()
-        self._batcher = Batcher(
-            max_events=settings.batch_size_rows,
-            max_bytes=settings.max_batch_bytes,
-            max_age=settings.max_batch_age_seconds,
-        )
+        self._lanes: dict[str, _Lane] = {}
         self._body = BODIES[settings.payload_encoding]
         self._client: Client | None = None
         policy = Policy(
@@ -100,9 +109,16 @@ class Loader:
             on_settled=self._on_settled,
             idle=self._idle,
         )
-        self._ticket = 0
+        self._batcher = Batcher(
+            max_events=settings.batch_size_rows,
+            max_bytes=settings.max_batch_bytes,
+            max_age=settings.max_batch_age_seconds,
+            issue=(lambda: 0) if settings.dry_run else self._delivery.issue,
+            send=self._send,
+        )
         self._now = time.monotonic()
         self._has_begun = False
+        self._knows_any = False
         self._ended = False
         self.signum: int | None = None
 
@@ -123,37 +139,26 @@ class Loader:
         if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
             msg = f"the SCHEMA of stream {message.stream!r} has no `properties`"
             raise InputError(msg)
-        self._known.add(message.stream)
+        self._lane(message.stream).is_known = True
         if self._mapper is None:
-            self._maker(message.stream).set_key_properties(message.key_properties or ())
+            self._lane(message.stream).maker.set_key_properties(message.key_properties or ())
             return
         self._mapper.register_raw_stream_schema(message.stream, schema, message.key_properties)
         for stream_map in self._mapper.stream_maps[message.stream]:
             keys = stream_map.transformed_key_properties or ()
-            self._maker(stream_map.stream_alias).set_key_properties(keys)
+            self._lane(stream_map.stream_alias).maker.set_key_properties(keys)
 
     def on_record(self, message: Message) -> None:
         """Take a RECORD."""
-        stream = message.stream
-        self._check_known(stream)
-        if stream == report.MELTANO_TEST_STREAM:
-            tally = self.tally.stream(stream)
-            tally.records_read += 1
-            tally.records_filtered += 1
-        elif self._mapper is None:
-            self._load(stream, bytes(message.record), message.time_extracted)
-        else:
-            self._map(stream, bytes(message.record), message.time_extracted)
+        self._known_lane(message.stream).take(bytes(message.record), message.time_extracted)
 
     def on_batch(self, message: Message) -> None:
         """Take a BATCH: its rows are records like any other."""
-        stream = message.stream
-        self._check_known(stream)
-        take = self._load if self._mapper is None else self._map
+        take = self._known_lane(message.stream).take
         for uri in message.manifest or ():
             for rows in batch_files.rows(uri, message.encoding or {}, self._settings.batch_root):
                 for row in rows:
-                    take(stream, row, message.time_extracted)
+                    take(row, message.time_extracted)
                 self.tick()
 
     def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
@@ -173,7 +178,7 @@ class Loader:
         self._delivery.settle()
         self._idle()
         if self._batcher.is_due(self._now):
-            self._send()
+            self._batcher.flush()
 
     # The two ends
 
@@ -183,8 +188,7 @@ class Loader:
         Returns:
             Why the run failed nevertheless, one sentence each.
         """
-        if len(self._batcher):
-            self._send()
+        self._batcher.flush()
         self._delivery.drain()
         self._write_state(final=True)
         self._rejects.close()
@@ -219,57 +223,65 @@ class Loader:
 
     # Records
 
-    def _check_known(self, stream: str) -> None:
-        if stream not in self._known:
+    def _known_lane(self, stream: str) -> _Lane:
+        lane = self._lanes.get(stream)
+        if lane is None or not lane.is_known:
             msg = f"a RECORD of stream {stream!r} came before its SCHEMA; check the tap"
             raise RecordsWithoutSchemaException(msg)
+        return lane
 
-    def _map(self, stream: str, record: bytes, time_extracted: str | None) -> None:
+    def _lane(self, stream: str) -> _Lane:
+        lane = self._lanes.get(stream)
+        if lane is None:
+            mapping = self._settings.streams.get(stream, StreamSettings())
+            maker = EventMaker(stream, mapping, self._settings, self._facts, self._stamper)
+            lane = self._lanes[stream] = _Lane(stream, maker, self.tally.stream(stream))
+            if stream == report.MELTANO_TEST_STREAM:
+                lane.take = partial(self._pass_over, lane)
+            elif self._mapper is not None:
+                lane.take = partial(self._map, lane)
+            else:
+                lane.take = partial(self._load, lane)
+        return lane
+
+    def _pass_over(self, lane: _Lane, record: bytes, time_extracted: str | None) -> None:  # noqa: ARG002 - one of several
+        lane.tally.records_read += 1
+        lane.tally.records_filtered += 1
+
+    def _map(self, lane: _Lane, record: bytes, time_extracted: str | None) -> None:
         """The SDK's own path: stream maps and flattening work on dictionaries."""
         try:
             found = _decode(record)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self.on_unreadable_record(stream, record, str(error))
+            self.on_unreadable_record(lane.stream, record, str(error))
             return
         assert self._mapper is not None  # noqa: S101 - told apart by the caller
-        for stream_map in self._mapper.stream_maps[stream]:
+        for stream_map in self._mapper.stream_maps[lane.stream]:
             mapped = stream_map.transform(dict(found))
+            alias = self._lane(stream_map.stream_alias)
             if mapped is None:
-                tally = self.tally.stream(stream_map.stream_alias)
-                tally.records_read += 1
-                tally.records_filtered += 1
+                alias.tally.records_read += 1
+                alias.tally.records_filtered += 1
             else:
-                self._load(stream_map.stream_alias, _encode(mapped), time_extracted)
+                self._load(alias, _encode(mapped), time_extracted)
 
-    def _load(self, stream: str, record: bytes, time_extracted: str | None) -> None:
-        self._begin(None)
+    def _load(self, lane: _Lane, record: bytes, time_extracted: str | None) -> None:
+        if not self._has_begun:
+            self._begin(None)
         position = self._position + 1
         try:
-            body = self._maker(stream).make(record, time_extracted, position)
+            body = lane.maker.make(record, time_extracted, position)
         except Rejected as verdict:
             self._position = position
-            self.tally.stream(stream).records_read += 1
-            self._reject(stream, record, verdict.reason, verdict.detail)
+            lane.tally.records_read += 1
+            self._reject(lane.stream, record, verdict.reason, verdict.detail)
             return
         self._position = position
-        self.tally.stream(stream).records_read += 1
-        if self._journal is not None and self._journal.knows_any and self._journal.knows(position, record):
-            self.tally.stream(stream).events_already_delivered += 1
+        lane.tally.records_read += 1
+        if self._knows_any and self._journal is not None and self._journal.knows(position, record):
+            lane.tally.events_already_delivered += 1
             return
-        event = Event(body, stream, record, position)
-        if not self._batcher.fits(event):
-            self._send()
-        if not len(self._batcher) and not self._settings.dry_run:
-            self._ticket = self._delivery.issue()
-        if self._batcher.add(event, self._now):
-            self._send()
-
-    def _maker(self, stream: str) -> EventMaker:
-        maker = self._makers.get(stream)
-        if maker is None:
-            mapping = self._settings.streams.get(stream, StreamSettings())
-            maker = self._makers[stream] = EventMaker(stream, mapping, self._settings, self._facts, self._stamper)
-        return maker
+        self._batcher.add(Event(body, lane.stream, record, position))
 
     def _reject(self, stream: str, record: bytes, reason: str, detail: str, status: int | None = None) -> None:
         try:
@@ -292,6 +304,7 @@ class Loader:
             self._has_begun = True
             if self._journal is not None:
                 self._journal.begin(leading)
+                self._knows_any = self._journal.knows_any
             if self._stamper is not None and leading is not None:
                 self._stamper.leading = digest(leading)
 
@@ -302,13 +315,12 @@ class Loader:
             self._client = self._connect()
         return self._client
 
-    def _send(self) -> None:
-        events = self._batcher.take()
+    def _send(self, ticket: int, events: list[Event]) -> None:
         if self._settings.dry_run:
             self.tally.count_dry(events)
             return
         try:
-            self._delivery.submit(self._ticket, events)
+            self._delivery.submit(ticket, events)
         except BaseException:
             self.tally.undelivered += len(events)
             raise

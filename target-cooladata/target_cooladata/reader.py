@@ -117,30 +117,34 @@ class MessageReader(GenericSingerReader[bytes]):
             InputError: at the first line that is no Singer message.
         """
         handler = self._handler
+        decode = self._decode
+        records = 0
         try:
             handler.start()
             for lines in chunks_of_lines(file_input or self.default_input):
                 for line in lines:
                     self._line_number += 1
-                    self._dispatch(line)
+                    try:
+                        message = decode(line)
+                    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                        self._refuse(line, error)
+                        continue
+                    if message.type == "RECORD" and message.stream and message.record:
+                        records += 1
+                        handler.on_record(message)
+                    else:
+                        self._dispatch(message)
                 handler.tick()
         except BaseException as cause:
             handler.abandon(cause)
             raise
+        self._counter["RECORD"] += records
         return self._counter
 
-    def _dispatch(self, line: bytes) -> None:
-        try:
-            message = self._decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            if line.strip():
-                self._refuse(line, error)
-            return
+    def _dispatch(self, message: Message) -> None:
         kind = message.type
         self._counter[kind] += 1
-        if kind == "RECORD" and message.stream and message.record:
-            self._handler.on_record(message)
-        elif kind == "STATE" and message.value:
+        if kind == "STATE" and message.value:
             self._handler.on_state(message)
         elif kind == "SCHEMA" and message.stream and message.schema:
             self._handler.on_schema(message)
@@ -151,6 +155,8 @@ class MessageReader(GenericSingerReader[bytes]):
 
     def _refuse(self, line: bytes, error: Exception) -> None:
         """Python's own parser takes NaN and lone surrogates, and so do many taps: then it is the record that is bad."""
+        if not line.strip():
+            return
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):

@@ -14,6 +14,8 @@ import msgspec
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings
 
+_SOURCE = (b'"_sdc_source_file":', b'"_sdc_source_lineno":')
+
 
 class Stamper:
     """Adds the ids of `run_id_property` and `event_id_property`.
@@ -28,17 +30,20 @@ class Stamper:
         self._property = settings.event_id_property
         self.leading = b""
 
-    def stamp(self, event: bytes, record: bytes, position: int, *, has_source: bool) -> bytes:
+    def stamp(self, event: bytes, record: bytes, position: int) -> bytes:
         """Give the event with its ids.
 
         Args:
             event: the event.
             record: the record that it was made of.
             position: its number behind the leading STATE.
-            has_source: the record itself says which line of which file it is.
         """
-        place = b"" if has_source else self.leading + position.to_bytes(8)
-        identity = hashlib.blake2b(record + place, digest_size=16).hexdigest() if self._property else ""
+        identity = ""
+        if self._property:
+            # The metadata of our tap's records say which line of which file they are.
+            says_where = all(name in record for name in _SOURCE)
+            place = b"" if says_where else self.leading + position.to_bytes(8)
+            identity = hashlib.blake2b(record + place, digest_size=16).hexdigest()
         return event[:-1] + self._run + _member(self._property, identity) + b"}"
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +16,17 @@ def event(body: str) -> Event:
     return Event(body.encode(), "events", b"{}", 1)
 
 
-def batcher(**limits: int) -> Batcher:
-    return Batcher(**{"max_events": 300, "max_bytes": 1_000_000, "max_age": 5, **limits})
+class Sent(Batcher):
+    """A batcher that remembers what it sent."""
+
+    def __init__(self, **limits: int) -> None:
+        self.batches: list[tuple[int, list[Event]]] = []
+        tickets = itertools.count()
+        super().__init__(
+            **{"max_events": 300, "max_bytes": 1_000_000, "max_age": 5, **limits},
+            issue=lambda: next(tickets),
+            send=lambda ticket, events: self.batches.append((ticket, events)),
+        )
 
 
 @given(st.binary())
@@ -41,39 +53,53 @@ def test_a_data_body_is_a_form_with_one_field() -> None:
     assert list(fields) == ["data"]
 
 
-def test_a_batch_is_full_at_its_count() -> None:
-    batch = batcher(max_events=2)
-    assert not batch.add(event("{}"), now=0)
-    assert batch.add(event("{}"), now=0)
+def test_a_batch_leaves_when_it_is_full() -> None:
+    batcher = Sent(max_events=2)
+    events = [event(f'{{"n":{number}}}') for number in range(5)]
+    for one in events:
+        batcher.add(one)
+    assert batcher.batches == [(0, events[:2]), (1, events[2:4])]
+    assert len(batcher) == 1
+    batcher.flush()
+    batcher.flush()
+    assert batcher.batches[2:] == [(2, events[4:])]
 
 
-def test_a_batch_is_full_at_its_bytes_and_never_beyond() -> None:
-    batch = batcher(max_bytes=50)
-    big = event('{"a":"%s"}' % ("x" * 20))
-    batch.add(big, now=0)
-    assert not batch.fits(big)
-    assert len(raw_body([big])) <= len(percent_encode(b"x" * 50)) * 3
+def test_no_batch_has_more_bytes_than_allowed() -> None:
+    batcher = Sent(max_bytes=100)
+    events = [event(f'{{"n":"{"x" * number}"}}') for number in range(40)]
+    for one in events:
+        batcher.add(one)
+    batcher.flush()
+    assert [one for _, batch in batcher.batches for one in batch] == events
+    assert [ticket for ticket, _ in batcher.batches] == list(range(len(batcher.batches)))
+    assert all(len(unquote_to_bytes(raw_body(batch))) <= 100 for _, batch in batcher.batches)
 
 
 def test_an_event_larger_than_a_batch_travels_alone() -> None:
-    batch = batcher(max_bytes=50)
-    assert batch.fits(event('{"a":"%s"}' % ("x" * 100)))
-    assert batch.add(event('{"a":"%s"}' % ("x" * 100)), now=0)
+    batcher = Sent(max_bytes=50)
+    small, large = event("{}"), event(f'{{"a":"{"x" * 100}"}}')
+    for one in (small, large, small):
+        batcher.add(one)
+    batcher.flush()
+    assert [batch for _, batch in batcher.batches] == [[small], [large], [small]]
 
 
 def test_a_batch_is_due_when_its_first_event_is_old() -> None:
-    batch = batcher(max_age=5)
-    assert not batch.is_due(100)
-    batch.add(event("{}"), now=100)
-    batch.add(event("{}"), now=104)
-    assert not batch.is_due(104.9)
-    assert batch.is_due(105)
+    batcher = Sent(max_age=5)
+    now = time.monotonic()
+    assert not batcher.is_due(now + 100)
+    batcher.add(event("{}"))
+    assert not batcher.is_due(now + 4)
+    assert batcher.is_due(time.monotonic() + 5)
 
 
-def test_taking_a_batch_keeps_the_order_and_starts_anew() -> None:
-    batch = batcher()
-    events = [event(f'{{"n":{number}}}') for number in range(5)]
-    for one in events:
-        batch.add(one, now=0)
-    assert batch.take() == events
-    assert len(batch) == 0
+def test_an_event_is_in_a_batch_also_when_sending_the_one_before_it_fails() -> None:
+    def fail(ticket: int, events: list[Event]) -> None:
+        raise InterruptedError(ticket, events)
+
+    batcher = Batcher(max_events=300, max_bytes=25, max_age=5, issue=lambda: 0, send=fail)
+    batcher.add(event('{"n":1}'))
+    with pytest.raises(InterruptedError):
+        batcher.add(event('{"n":2}'))
+    assert len(batcher) == 1
