@@ -11,6 +11,7 @@ import zoneinfo
 
 import msgspec
 
+from tap_coolafile.batches import batch_settings
 from tap_coolafile.exceptions import SettingError
 
 
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shard_count: int | None = None
     shard_index: int | None = None
     report_path: str | None = None
+    batch_config: dict[str, t.Any] | None = None
 
     @property
     def start_ms(self) -> int | None:
@@ -79,6 +81,8 @@ def load(config: t.Mapping[str, t.Any]) -> Settings:
     _check_zone(settings.time_zone)
     _check_keys(settings)
     _check_properties(settings)
+    if settings.batch_config is not None:
+        batch_settings(settings.batch_config)
     return settings
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
+from singer_sdk.helpers._batch import BaseBatchFileEncoding
 from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.singerlib.json import deserialize_json
@@ -17,6 +18,7 @@ from typing_extensions import override
 
 from tap_coolafile import bookmarks
 from tap_coolafile.account import Account
+from tap_coolafile.batches import BatchFiles, batch_settings
 from tap_coolafile.exceptions import TapError
 from tap_coolafile.metadata import with_metadata
 from tap_coolafile.rows import Judge
@@ -48,6 +50,7 @@ class EventStream(Stream):
         self._sampled = False
         self._schema_awaited = False
         self._account: Account | None = None
+        self._batches: BatchFiles | None = None
         # What was read is not read again, unless a catalog says FULL_TABLE.
         self.forced_replication_method = "INCREMENTAL"
 
@@ -125,15 +128,42 @@ class EventStream(Stream):
     def _deselected(self) -> bool:
         return not all(selected for breadcrumb, selected in self.mask.items() if breadcrumb)
 
+    @override
+    def get_batch_config(self, config: t.Mapping[str, t.Any]) -> BatchConfig | None:
+        """Return None, so that the SDK leaves batch files to `_sync_bytes`, which has the rows' own bytes."""
+        return None
+
     def _sync_bytes(self) -> None:
-        writer = self._cooltap.writer
-        with self.get_record_counter() as counter, self.get_sync_timer():
-            for emission in self._emissions():
-                records = [record for record in emission.records if record is not None]
-                writer.write_records(self.name, records)
-                self._counted.report.rows_sent += len(records)
-                counter.increment(len(records))
-        self._write_state_message()
+        try:
+            with self.get_record_counter() as counter, self.get_sync_timer():
+                for emission in self._emissions():
+                    records = [record for record in emission.records if record is not None]
+                    if self._batches is not None:
+                        self._batches.add(records)
+                    else:
+                        self._cooltap.writer.write_records(self.name, records)
+                    self._counted.report.rows_sent += len(records)
+                    counter.increment(len(records))
+            self._write_state_message()
+        finally:
+            if self._batches is not None:
+                self._batches.discard()
+
+    def _batch_files(self) -> BatchFiles | None:
+        """Prepare batch files, if they are asked for and rows can go into them as they are."""
+        if self.settings.batch_config is None:
+            return None
+        if not self._is_plain():
+            self.logger.warning("batch_config is set aside, as stream maps, flattening and deselection need RECORDs")
+            return None
+        settings = batch_settings(self.settings.batch_config)
+        return BatchFiles(settings, run_id=self._counted.report.run_id, stream=self.name)
+
+    def _write_batches(self) -> None:
+        """Name the batch files written since the last STATE, before the next one goes past them."""
+        if self._batches is not None and (manifest := self._batches.take()):
+            encoding = BaseBatchFileEncoding(format="jsonl", compression=self._batches.compression)
+            self._write_batch_message(encoding=encoding, manifest=manifest)
 
     @override
     def get_records(self, context: types.Context | None) -> t.Iterable[types.Record]:
@@ -152,6 +182,7 @@ class EventStream(Stream):
         """Read everything new; the account of it is closed at the end, however it ends."""
         known = frozenset(self._properties.names) if self._deselected() else None
         self._account = account = Account(self.settings, self._properties, known=known, logger=self.logger)
+        self._batches = self._batch_files()
         judge = Judge(rules(self.settings), account.learn)
         selection = Selection(
             self.settings,
@@ -203,6 +234,7 @@ class EventStream(Stream):
     def _write_state_message(self) -> None:
         if self._account is not None:
             self._account.rejects.secure()
+        self._write_batches()
         self.state_manager.is_flushed = True
         self._tap.write_message(StateMessage(value=self.tap_state))
 
@@ -224,8 +256,3 @@ class EventStream(Stream):
     @override
     def _increment_stream_state(self, latest_record: types.Record, *, context: types.Context | None = None) -> None:
         """Nothing: bookmarks move by files and offsets, not by values of records."""
-
-    @override
-    def get_batch_config(self, config: t.Mapping[str, t.Any]) -> BatchConfig | None:
-        """Return None: this version writes records, not batch files."""
-        return None

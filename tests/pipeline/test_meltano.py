@@ -156,6 +156,7 @@ TAP = {
     "on_bad_file": "stop", "rejects_path": "elsewhere", "max_row_bytes": 5000, "property_types": {"n": "integer"},
     "add_metadata_columns": True, "state_interval_rows": 7, "sample_rows": 8, "request_timeout_seconds": 4, "prefetch_files": 2, "shard_count": 3,
     "shard_index": 1, "report_path": "report.json",
+    "batch_config": {"encoding": {"format": "jsonl", "compression": "none"}, "storage": {"root": "file://b"}},
 }  # fmt: skip
 TARGET = {
     "app_key": APP_KEY, "endpoint_url": "https://127.0.0.1:1", "api_version": "v1", "payload_encoding": "data",
