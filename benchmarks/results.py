@@ -64,7 +64,7 @@ def _line(figure: Figure) -> str:
     bound = ""
     if figure.required is not None:
         bound = f"{'≤' if figure.at_most else '≥'} {_amount(figure.required, figure.unit)}"
-    result = "not available" if figure.result is None else f"**{_amount(figure.result, figure.unit)}**"
+    result = "-" if figure.result is None else f"**{_amount(figure.result, figure.unit)}**"
     cells = (figure.measure, result, bound, holds, figure.ours, figure.peer, figure.notes)
     return _row(cells)
 

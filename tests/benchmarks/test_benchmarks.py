@@ -128,7 +128,7 @@ def test_the_table_says_what_holds() -> None:
     assert [line.split(" | ")[1:4] for line in lines] == [
         ["**12.3 \u00d7**", "≥ 12 \u00d7", "yes"],
         ["**1.2 \u00d7**", "≤ 1.1 \u00d7", "**no**"],
-        ["not available", "≥ 12 \u00d7", ""],
+        ["-", "≥ 12 \u00d7", ""],
     ]
 
 
