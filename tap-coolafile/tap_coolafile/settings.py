@@ -227,6 +227,12 @@ _DECLARED = th.PropertiesList(
         th.StringType,
         description="File to write the run's report to, besides the log line.",
     ),
+    th.Property(
+        "batch_config",
+        th.ObjectType(additional_properties=True),
+        description="Object as the SDK describes it (`encoding`, `storage`, `batch_size`): rows go into JSONL files "
+        "that BATCH messages name. Unset: RECORD messages.",
+    ),
 )
 
 CONFIG_SCHEMA: dict[str, t.Any] = _DECLARED.to_dict()

@@ -26,6 +26,7 @@ from typing_extensions import override
 from tap_coolafile import bookmarks, configuration, settings, uris
 from tap_coolafile.exceptions import StoppedError, TapError
 from tap_coolafile.messages import MessageWriter
+from tap_coolafile.replication import with_replication_methods
 from tap_coolafile.selection import Shard, patterns_of
 from tap_coolafile.stopping import StopFlag
 from tap_coolafile.stream import EventStream
@@ -55,6 +56,10 @@ class TapCoolaFile(Tap):
         PluginCapabilities.FLATTENING,
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
+
+    def __init__(self, *args: t.Any, catalog: t.Any = None, **kwargs: t.Any) -> None:
+        """Take what the SDK takes; see `replication.py` for what is read of a catalog besides."""
+        super().__init__(*args, catalog=with_replication_methods(catalog), **kwargs)
 
     explains_failures = False
     """Set by the command line: a failure is kept in `failure` and told in one line, not raised through the SDK."""

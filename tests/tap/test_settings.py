@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import pytest
@@ -55,6 +56,9 @@ def test_uris_are_one_text_an_array_or_an_array_in_a_text(given: t.Any, uris: tu
     assert load(uris=given).uris == uris
 
 
+BATCHES = {"encoding": {"format": "jsonl"}, "storage": {"root": "batches"}}
+
+
 @pytest.mark.parametrize("name", [*configuration.Settings.__struct_fields__])
 def test_every_setting_may_be_given_as_text(name: str) -> None:
     texts: dict[str, tuple[str, t.Any]] = {
@@ -64,6 +68,7 @@ def test_every_setting_may_be_given_as_text(name: str) -> None:
         "property_types": ('{"a": "string"}', {"a": "string"}),
         "transport_params": ('{"timeout": 1.5}', {"timeout": 1.5}),
         "uris": ("b/", ("b/",)),
+        "batch_config": (json.dumps(BATCHES), BATCHES),
         "time_zone": ("Europe/Berlin", "Europe/Berlin"),
     }
     kinds = settings.CONFIG_SCHEMA["properties"][name].get("type", "string")

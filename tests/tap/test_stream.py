@@ -238,6 +238,35 @@ def test_a_full_table_catalog_reads_everything_again(place: Workplace) -> None:
     assert place.sync(state=first.state, catalog=catalog).users == ["u1"]
 
 
+def test_replication_method_metadata_is_honoured_above_the_entry(place: Workplace) -> None:
+    place.write("a.json", event(1))
+    first = place.sync()
+    for method, users in (("FULL_TABLE", ["u1"]), ("INCREMENTAL", [])):
+        catalog = catalog_of(place)
+        (root,) = [entry for entry in catalog["streams"][0]["metadata"] if entry["breadcrumb"] == []]
+        root["metadata"]["replication-method"] = method
+        assert place.sync(state=first.state, catalog=catalog).users == users
+
+
+def test_a_replication_method_that_is_not_possible_is_refused(place: Workplace) -> None:
+    place.write("a.json", event(1))
+    catalog = catalog_of(place)
+    catalog["streams"][0]["replication_method"] = "LOG_BASED"
+    run = place.run(catalog=catalog)
+    assert run.code == 1
+    (line,) = run.complaints
+    assert "'LOG_BASED' is not possible" in line
+
+
+def test_a_full_table_run_leaves_a_state_that_an_incremental_one_goes_on_from(place: Workplace) -> None:
+    place.write("a.json", event(1))
+    catalog = catalog_of(place)
+    catalog["streams"][0]["replication_method"] = "FULL_TABLE"
+    state = place.sync(catalog=catalog).state
+    place.write("b.json", event(2))
+    assert place.sync(state=state).users == ["u2"]
+
+
 def test_a_file_without_a_valid_row_is_a_bad_file_and_the_others_go_on(place: Workplace) -> None:
     place.write("a.json", "[", "]")
     place.write("b.json", event(1))
