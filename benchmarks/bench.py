@@ -161,9 +161,10 @@ class Bench:
         settings = self.target_settings(end, place, **more)
         return [BIN / "target-cooladata", "--config", _config(place / "target.json", settings)]
 
-    def stock_tap_command(self, place: Path, rows: Path) -> Command:
+    def stock_tap_command(self, place: Path, shape: str, rows: Path) -> Command:
         """Give the stock tap's command."""
-        return [PYTHON, "-m", "benchmarks.peers.stock_tap", "--config", _config(place / "c.json", {"path": str(rows)})]
+        config = _config(place / "tap.json", {"path": str(rows), "shape": shape})
+        return [PYTHON, "-m", "benchmarks.peers.stock_tap", "--config", config]
 
     def stock_target_command(self) -> Command:
         """Give the stock target's command."""

@@ -18,21 +18,14 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
 ROW_BYTES = 290
-PROPERTIES: dict[str, type] = {
-    "event_name": str,
-    "user_id": str,
-    "event_time_ts": int,
-    "session_id": str,
-    "age": int,
-    "gender": str,
-    "country": str,
-    "city": str,
-    "browser": str,
-    "price": float,
-    "qty": int,
-    "referrer": str,
+_SHARED = ("event_name", "user_id", "session_id", "gender", "country", "city", "browser")
+_QUOTED = ("ip", "currency", "cur_amount", "qty", "level", "rank", "membership", "referals", "social")
+PROPERTIES: dict[str, dict[str, type]] = {
+    "plain": dict.fromkeys((*_SHARED, "referrer"), str)
+    | {"event_time_ts": int, "age": int, "price": float, "qty": int},
+    "seed": dict.fromkeys((*_SHARED, *_QUOTED, "event_time_ts", "event_timestamp"), str) | {"age": int},
 }
-"""The properties of plain rows; a tap or target that knows the schema is told these."""
+"""The properties of each shape; a tap that has to know its schema is told these."""
 
 _SEED = 20_240_101
 _START_MS = 1_704_067_200_000
@@ -119,7 +112,7 @@ def write_files(folder: Path, count: int, rows_each: int) -> Path:
 def write_messages(path: Path, count: int) -> Path:
     """Write plain rows as the Singer messages of a stock tap: SCHEMA, RECORD, a STATE every 10,000 records."""
     names = {str: "string", int: "integer", float: "number"}
-    properties = {name: {"type": [names[kind], "null"]} for name, kind in PROPERTIES.items()}
+    properties = {name: {"type": [names[kind], "null"]} for name, kind in PROPERTIES["plain"].items()}
     schema = {"type": "SCHEMA", "stream": "events", "key_properties": []}
     schema["schema"] = {"type": "object", "properties": properties}  # type: ignore[assignment]  # a JSON object
     head, tail = b'{"type":"RECORD","stream":"events","record":', b',"time_extracted":"2024-01-01T00:00:00+00:00"}\n'

@@ -46,7 +46,7 @@ def _tap(bench: Bench, shape: str, measure: str, required: float) -> tuple[Figur
     for _ in range(bench.sizes.runs):
         bench.say(f"{measure}: a round")
         place = bench.place("tap")
-        stock.append(run(bench.stock_tap_command(place, rows), COUNT, folder=place).require_success())
+        stock.append(run(bench.stock_tap_command(place, shape, rows), COUNT, folder=place).require_success())
         place = bench.place("tap")
         ours.append(run(bench.tap_command(place, uris=[str(rows)]), COUNT, folder=place))
         checks.tap(ours[-1], events)

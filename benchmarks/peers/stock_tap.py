@@ -18,7 +18,6 @@ class Events(Stream):
     """The rows of the file."""
 
     name = "events"
-    schema = th.PropertiesList(*(th.Property(name, _TYPES[kind]) for name, kind in PROPERTIES.items())).to_dict()
 
     def get_records(self, context: t.Mapping[str, t.Any] | None) -> t.Iterator[dict[str, t.Any]]:  # noqa: ARG002
         """Read the file."""
@@ -31,11 +30,15 @@ class StockTap(Tap):
     """The tap."""
 
     name = "tap-stock"
-    config_jsonschema: t.ClassVar[dict[str, t.Any]] = th.PropertiesList(th.Property("path", th.StringType)).to_dict()
+    config_jsonschema: t.ClassVar[dict[str, t.Any]] = th.PropertiesList(
+        th.Property("path", th.StringType), th.Property("shape", th.StringType)
+    ).to_dict()
 
     def discover_streams(self) -> list[Stream]:
-        """Give the one stream."""
-        return [Events(self)]
+        """Give the one stream, with all properties of the rows."""
+        kinds = PROPERTIES[self.config.get("shape", "plain")]
+        declared = th.PropertiesList(*(th.Property(name, _TYPES[kind]) for name, kind in kinds.items()))
+        return [Events(self, schema=declared.to_dict())]
 
 
 if __name__ == "__main__":

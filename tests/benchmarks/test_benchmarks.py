@@ -13,7 +13,7 @@ from benchmarks import checks, data, results
 from benchmarks.__main__ import main
 from benchmarks.bench import Figure, Sizes
 from benchmarks.nginx import Calls
-from benchmarks.processes import BIN, Ended, Watch, WrongError, run
+from benchmarks.processes import BIN, Command, Ended, Watch, WrongError, run
 from tests.commands import write_config
 
 if t.TYPE_CHECKING:
@@ -32,9 +32,22 @@ def test_plain_rows_have_290_bytes() -> None:
     assert {len(row) for row in data.plain_rows(2_000)} == {290}
 
 
-def test_plain_rows_have_the_properties_that_peers_are_told() -> None:
-    row = json.loads(next(data.plain_rows(1)))
-    assert {name: type(value) for name, value in row.items()} == data.PROPERTIES
+@pytest.mark.parametrize("shape", data.ROWS)
+def test_rows_have_the_properties_that_the_stock_tap_is_told(shape: str) -> None:
+    rows = [json.loads(row) for row in data.ROWS[shape](200)]
+    assert {name: type(value) for row in rows for name, value in row.items()} == data.PROPERTIES[shape]
+
+
+def test_the_stock_tap_sends_every_property_of_the_seed_page(tmp_path: Path) -> None:
+    rows = data.write_rows(tmp_path / "rows.json", data.seed_rows(20))
+    config = write_config(tmp_path, path=str(rows), shape="seed")
+    command: Command = [sys.executable, "-m", "benchmarks.peers.stock_tap", "--config", config]
+    ended = run(command, folder=tmp_path).require_success()
+    messages = [json.loads(line) for line in ended.output.splitlines()]
+    records = [message["record"] for message in messages if message["type"] == "RECORD"]
+    assert [{name: value for name, value in record.items() if value is not None} for record in records] == [
+        json.loads(row) for row in data.seed_rows(20)
+    ]
 
 
 def test_seed_rows_hold_what_is_hard_about_the_seed_page() -> None:
