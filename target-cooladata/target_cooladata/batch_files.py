@@ -38,7 +38,7 @@ def rows(uri: str, encoding: t.Mapping[str, t.Any], root: str | None) -> t.Itera
         while chunk := file.read(CHUNK_BYTES):
             head, newline, tail = chunk.rpartition(b"\n")
             if newline:
-                yield [row for row in (rest + head).split(b"\n") if row.strip()]
+                yield [row for line in (rest + head).split(b"\n") if (row := line.strip())]
                 rest = tail
             else:
                 rest += chunk
@@ -46,7 +46,7 @@ def rows(uri: str, encoding: t.Mapping[str, t.Any], root: str | None) -> t.Itera
                 msg = f"a row of the batch file {path} is longer than {MAX_LINE_BYTES:,} bytes"
                 raise InputError(msg)
         if rest.strip():
-            yield [rest]
+            yield [rest.strip()]
 
 
 def _resolve(uri: str, root: str | None) -> Path:

@@ -11,12 +11,15 @@ import datetime as dt
 import email.utils
 import enum
 import os
+import ssl
 import threading
+import time
 import typing as t
 from urllib.parse import urlsplit
 
 import msgspec
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 if t.TYPE_CHECKING:
@@ -76,6 +79,8 @@ REDIRECT = (
 SERVER_FAILURE = (Kind.RETRY, "the API failed")
 OTHER_REFUSAL = (Kind.SPLIT, "the API refused the call")
 
+MAX_ANSWER = 1_000_000  # bytes; every known answer has a fraction of it
+
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # CoolaData REST page: the only header it lists
 
 
@@ -99,17 +104,26 @@ class Client:
 
     def post(self, body: bytes) -> Outcome:
         """Send one body and judge the answer."""
+        deadline = time.monotonic() + 2 * self._timeout  # one to connect, one to answer
         try:
-            response = self._session().post(
+            with self._session().post(
                 self._url,
                 data=body,
                 headers=_FORM,
                 timeout=self._timeout,
                 allow_redirects=False,
-            )
+                stream=True,
+            ) as response:
+                answer = _read(response, deadline)
         except requests.RequestException as error:
             return self._no_answer(error)
-        return judge(response.status_code, response.content, response.headers.get("Retry-After"))
+        except urllib3.exceptions.HTTPError:
+            return Outcome(Kind.IN_DOUBT, f"the connection to {self._host} broke within the answer")
+        if answer is None:
+            return Outcome(
+                Kind.IN_DOUBT, f"{self._host} did not end its answer in time, or sent more than {MAX_ANSWER:,} bytes"
+            )
+        return judge(response.status_code, answer, response.headers.get("Retry-After"))
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
@@ -126,11 +140,7 @@ class Client:
 
     def _no_answer(self, error: requests.RequestException) -> Outcome:
         if isinstance(error, requests.exceptions.SSLError):
-            return Outcome(
-                Kind.FATAL,
-                f"the certificate of {self._host} is not trusted; check `endpoint_url`, or name your authority's file "
-                "in REQUESTS_CA_BUNDLE",
-            )
+            return self._no_tls(error)
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
             return Outcome(Kind.FATAL, "`endpoint_url` is no address that can be called")
         if isinstance(error, requests.ConnectTimeout):
@@ -140,6 +150,43 @@ class Client:
         if _never_connected(error):
             return Outcome(Kind.RETRY, f"no connection to {self._host}")
         return Outcome(Kind.IN_DOUBT, f"the connection to {self._host} broke before an answer")
+
+    def _no_tls(self, error: requests.exceptions.SSLError) -> Outcome:
+        """Nothing has been sent: the handshake comes first."""
+        causes = list(_causes(error))
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            return Outcome(
+                Kind.FATAL,
+                f"the certificate of {self._host} is not trusted; check `endpoint_url`, or name your authority's file "
+                "in REQUESTS_CA_BUNDLE",
+            )
+        if any(isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER" for cause in causes):
+            return Outcome(
+                Kind.FATAL, f"{self._host} does not speak https, so it has no certificate; check `endpoint_url`"
+            )
+        return Outcome(Kind.RETRY, f"no secure connection to {self._host}")
+
+
+def _read(response: requests.Response, deadline: float) -> bytes | None:
+    """Read an answer to its end; None if that takes too long, byte by byte, or too much."""
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read1(MAX_ANSWER, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER or time.monotonic() > deadline:
+            return None
+    return b"".join(parts)
+
+
+def _causes(error: BaseException | None) -> t.Iterator[BaseException]:
+    """An exception and everything inside it, however requests and urllib3 have wrapped it."""
+    while error is not None:
+        yield error
+        inner = getattr(error, "reason", None) or next(
+            (part for part in error.args if isinstance(part, BaseException)), None
+        )
+        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
 
 
 def judge(status: int, body: bytes, retry_after: str | None) -> Outcome:

@@ -9,11 +9,15 @@ that it is given; `Gate` makes threads wait for it.
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 
 ALPHA = 0.4  # weight of the newest round in the averages; Vector's
 DEVIATIONS = 2.5  # a round this far above the average counts as rising; Vector's
+MIN_CALLS = 8  # fewer make no round: their median is chance
+MAX_RISE = 3.0  # a round this many times the best one is load, however slowly it came
+FORGETTING = 1.001  # what the best one loses each round, so that a server may become slower for good
 MIN_RISE = 0.25  # ... but at least a quarter: with a steady server the deviation is next to nothing
 DECREASE = 0.9  # Vector's
 MIN_ROUND_SECONDS = 0.02  # a near server answers in less, which would be noise
@@ -38,11 +42,11 @@ class Controller:
         self._next_probe = 0.0
         self._fell_at = -1.0
         self._round_ends = 0.0
-        self._round_total = 0.0
-        self._round_calls = 0
+        self._round: list[float] = []
         self._round_was_full = False
         self._mean: float | None = None
         self._deviation = 0.0
+        self._best = 0.0
 
     def done(self, *, started: float, now: float, pressed: bool, full: bool) -> None:
         """Take in a call that has ended.
@@ -55,44 +59,48 @@ class Controller:
         """
         if pressed:
             if started > self._fell_at:  # calls that began before the last fall say nothing new
-                self._fall(now)
+                self._fall(now, pressed=True)
             return
-        self._round_total += now - started
-        self._round_calls += 1
+        self._round.append(now - started)
         self._round_was_full |= full
-        if now >= self._round_ends:
+        if now >= self._round_ends and len(self._round) >= max(MIN_CALLS, self.limit):
             self._end_round(now)
 
     def _end_round(self, now: float) -> None:
-        seconds = self._round_total / self._round_calls
+        seconds = statistics.median(self._round)  # not the mean: a few slow calls are no sign of load
         if self._is_rising(seconds):
-            self._fall(now)
+            self._fall(now, pressed=False)
         elif self._round_was_full and self.limit < self._maximum and now >= self._next_probe:
             if self._before_probe is not None:
                 self._probe_wait = FIRST_PROBE_SECONDS  # the last probe went well
             self._before_probe = self.limit
             self.limit = min(self._maximum, self.limit * 2 if self._is_doubling else self.limit + 1)
+        else:
+            self._before_probe = None  # the last probe has borne a whole round
         self._average(seconds)
         self._start_round(now)
 
-    def _fall(self, now: float) -> None:
+    def _fall(self, now: float, *, pressed: bool) -> None:
         if self._before_probe is not None:
             self.limit = self._before_probe
-            self._probe_wait = min(self._probe_wait * 2, MAX_PROBE_SECONDS)
+            if pressed:
+                self._probe_wait = min(self._probe_wait * 2, MAX_PROBE_SECONDS)
         else:
             self.limit = max(1, int(self.limit * DECREASE))
         self._before_probe = None
         self._is_doubling = False
-        self._next_probe = now + self._probe_wait
+        self._next_probe = now + (self._probe_wait if pressed else max(self._mean or 0.0, MIN_ROUND_SECONDS))
         self._fell_at = now
         self._start_round(now)
 
     def _is_rising(self, seconds: float) -> bool:
         if self._mean is None:
             return False
-        return seconds > self._mean + max(DEVIATIONS * self._deviation, MIN_RISE * self._mean)
+        creeping = seconds > MAX_RISE * self._best  # one call more at a time, each too little to notice
+        return creeping or seconds > self._mean + max(DEVIATIONS * self._deviation, MIN_RISE * self._mean)
 
     def _average(self, seconds: float) -> None:
+        self._best = min(seconds, self._best * FORGETTING) if self._mean is not None else seconds
         if self._mean is None:
             self._mean = seconds
             return
@@ -102,7 +110,7 @@ class Controller:
 
     def _start_round(self, now: float) -> None:
         self._round_ends = now + max(self._mean or 0.0, MIN_ROUND_SECONDS)
-        self._round_total, self._round_calls, self._round_was_full = 0.0, 0, False
+        self._round, self._round_was_full = [], False
 
 
 class Gate:

@@ -14,7 +14,7 @@ import threading
 import time
 import typing as t
 
-from target_cooladata.exceptions import DeliveryError
+from target_cooladata.exceptions import DeliveryError, TargetError
 from target_cooladata.ledger import Checkpoint, Ledger
 from target_cooladata.sending import Policy, Sender, Settlement
 
@@ -77,7 +77,8 @@ class Delivery(t.Generic[T]):
         Raises:
             DeliveryError: nothing more can be delivered.
         """
-        while len(self._in_flight) >= self._sender.gate.limit:
+        # Some more than may be sent, so that a place that gets free is filled at once; the gate keeps to the limit.
+        while len(self._in_flight) >= self._sender.gate.limit + self._sender.gate.limit // 4 + 1:
             self._settle_one(POLL_SECONDS)
             self._idle()
         if self._workers <= len(self._in_flight):
@@ -118,7 +119,7 @@ class Delivery(t.Generic[T]):
         while self._in_flight and time.monotonic() < deadline:
             try:
                 self._settle_one(POLL_SECONDS)
-            except DeliveryError as error:
+            except TargetError as error:
                 failures.append(str(error))
         return failures
 

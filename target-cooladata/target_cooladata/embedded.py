@@ -32,7 +32,11 @@ class EmbeddedSandbox:
         if importlib.util.find_spec("aiohttp") is None:
             msg = "endpoint_url: the sandbox is not installed; pip install 'target-cooladata[sandbox]'"
             raise SettingsError(msg)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"endpoint_url: the folder of the sandbox's database {path} cannot be made ({error.strerror})"
+            raise SettingsError(msg) from None
         # By this interpreter, because Meltano does not put a plugin's own commands on the PATH.
         command = [sys.executable, "-c", "from target_cooladata.sandbox.app import main; main()", "serve"]
         self._process = subprocess.Popen(  # noqa: S603 - our own module, the path as one argument

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from singer_sdk.exceptions import MissingKeyPropertiesError
 
-from target_cooladata import times, values
+from target_cooladata import names, times, values
 from target_cooladata.exceptions import Rejected
 from target_cooladata.forms import Form
 
@@ -49,6 +49,7 @@ REASONS: dict[str, str] = {
     "bad_property_name": "a property has a name that CoolaData refuses",
     "name_collision": "two properties have names that are one to CoolaData",
     "event_too_large": f"the event has more than {MAX_EVENT_BYTES:,} bytes",
+    "map_failed": "a stream map failed on the record",
     "refused": "the API refused the event, alone and twice",
 }
 
@@ -66,6 +67,7 @@ class Facts:
         self.outside_window = 0
         self.time_conflicts = 0
         self.digits = 0
+        self.book = names.NameBook()
         self.type_changes: Counter[str] = Counter()
         self.types: dict[str, str] = {}
         now = time.time_ns() // 1_000_000
@@ -116,11 +118,9 @@ class EventMaker:
         self._name_key = mapping.event_name_property or (None if mapping.event_name else "event_name")
         self._user_key = mapping.user_id_property or "user_id"
         self._writer = values.PropertyWriter(
-            nested_values=settings.nested_values,
-            property_names=settings.property_names,
-            boolean_format=settings.boolean_format,
+            settings,
             scopes=dict.fromkeys(mapping.user_properties, "{u}") | dict.fromkeys(mapping.session_properties, "{s}"),
-            taken=filter(None, (settings.run_id_property, settings.event_id_property)),
+            book=facts.book,
         )
 
     def set_key_properties(self, key_properties: t.Iterable[str]) -> None:

@@ -28,7 +28,7 @@ from itertools import pairwise
 
 import msgspec
 
-from target_cooladata.exceptions import JournalError
+from target_cooladata.exceptions import InputError, JournalError
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -86,22 +86,26 @@ class Journal:
         """
         with _explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            if leading is not None and self._adopts:
-                self._adopt(digest(leading))
             self._marks = [(digest(leading) if leading is not None else bytes(16), 0)]
+            taken_over = self._adopt(self._marks[0][0]) if leading is not None and self._adopts else []
             self._rewrite()
+            for path in taken_over:  # only now, or a kill in between would forget everything
+                path.unlink(missing_ok=True)
 
-    def knows(self, position: int, record: bytes) -> bool:
+    def knows(self, position: int, stream: str, record: bytes) -> bool:
         """Whether the record at a position was acknowledged in the run that died."""
-        return self._known.get(position) == zlib.crc32(record)
+        return self._known.get(position) == fingerprint(stream, record)
 
     @property
-    def knows_any(self) -> bool:
-        """Whether there is anything to know."""
-        return bool(self._known)
+    def known(self) -> int:
+        """How many records are known."""
+        return len(self._known)
 
-    def note(self, records: t.Sequence[tuple[int, bytes]]) -> None:
+    def note(self, records: t.Sequence[tuple[int, int]]) -> None:
         """Note acknowledged records, in the order of their positions; called by the thread that has the answer.
+
+        Args:
+            records: the position and the fingerprint of each.
 
         Raises:
             JournalError: it cannot be written.
@@ -171,15 +175,19 @@ class Journal:
         if before is not None:
             before.close()
 
-    def _adopt(self, leading: bytes) -> None:
+    def _adopt(self, leading: bytes) -> list[Path]:
+        taken_over = []
         for path in sorted(self._folder.glob(f"{self._prefix}*.journal")):
             with contextlib.suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its run has ended, however
+                if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+                    continue  # a run under way has just rewritten it
                 found = read(file.read(), leading)
                 if found is not None:
                     self._take(found)
                 if found is not None or time.time() - path.stat().st_mtime > MAX_AGE_SECONDS:
-                    path.unlink()
+                    taken_over.append(path)
+        return taken_over
 
     def _take(self, spans: list[Span]) -> None:
         self._spans += spans
@@ -187,17 +195,30 @@ class Journal:
             self._known.update(enumerate(array("I", span.hashes), start=span.first))
 
 
+def fingerprint(stream: str, record: bytes) -> int:
+    """A hash of a record, which tells nothing of it."""
+    return zlib.crc32(record, zlib.crc32(stream.encode()))
+
+
 def digest(state: bytes) -> bytes:
-    """Sixteen bytes that are equal for equal STATE, however it is spelled."""
-    canonical = msgspec.json.encode(msgspec.json.decode(state), order="deterministic")
+    """Sixteen bytes that are equal for equal STATE, however it is spelled.
+
+    Raises:
+        InputError: it holds what JSON readers cannot read.
+    """
+    try:
+        canonical = msgspec.json.encode(msgspec.json.decode(state), order="deterministic")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"a STATE of the input cannot be read ({type(error).__name__})"
+        raise InputError(msg) from None
     return hashlib.blake2b(canonical, digest_size=16).digest()
 
 
-def spans(records: t.Sequence[tuple[int, bytes]]) -> t.Iterator[Span]:
+def spans(records: t.Sequence[tuple[int, int]]) -> t.Iterator[Span]:
     """Group records whose positions follow each other."""
     starts = [0, *(index for index, (a, b) in enumerate(pairwise(records), start=1) if b[0] != a[0] + 1)]
     for start, stop in pairwise([*starts, len(records)]):
-        hashes = array("I", (zlib.crc32(record) for _, record in records[start:stop]))
+        hashes = array("I", (known for _, known in records[start:stop]))
         if hashes:
             yield Span(records[start][0], hashes.tobytes())
 

@@ -33,11 +33,6 @@ class Ledger:
         self._settled: set[int] = set()
         self._states: deque[tuple[int, Checkpoint]] = deque()
 
-    @property
-    def open_tickets(self) -> int:
-        """Tickets that are not settled."""
-        return self._next_ticket - self._first_unsettled - len(self._settled)
-
     def issue(self) -> int:
         """Give the next ticket; a state that comes after it waits for it."""
         ticket = self._next_ticket

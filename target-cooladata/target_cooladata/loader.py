@@ -10,19 +10,20 @@ from __future__ import annotations
 import time
 import typing as t
 from collections import Counter
+from decimal import Decimal
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
 import msgspec
-from singer_sdk.exceptions import RecordsWithoutSchemaException
+from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchemaException
 
 from target_cooladata import batch_files, report, summary
 from target_cooladata.batches import BODIES, Batcher, Event
 from target_cooladata.delivery import Delivery
 from target_cooladata.events import EventMaker, Facts
 from target_cooladata.exceptions import InputError, Interrupted, Rejected, RejectLimitError, TargetError
-from target_cooladata.journal import Journal, digest
+from target_cooladata.journal import Journal, digest, fingerprint
 from target_cooladata.ledger import Checkpoint
 from target_cooladata.rejects import RejectsWriter
 from target_cooladata.sending import Policy, Settlement
@@ -39,10 +40,11 @@ if t.TYPE_CHECKING:
     from target_cooladata.reader import Message
     from target_cooladata.settings import Settings
 
+_INPUT_FAILURES = (InputError, RecordsWithoutSchemaException, MissingKeyPropertiesError)
 ABANDON_SECONDS = 8.0  # for calls under way when a run is stopped
 
 _stream_of = attrgetter("stream")
-_decode = msgspec.json.Decoder(dict[str, t.Any]).decode
+_decode = msgspec.json.Decoder(dict[str, t.Any], float_hook=Decimal).decode  # as the SDK does; keeps every digit
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -89,7 +91,7 @@ class Loader:
         self._facts = Facts()
         self._rejects = RejectsWriter(settings.rejects_path, self.tally.run_id)
         self._journal = _journal(settings, self.tally.run_id)
-        self._states = StateWriter(self._rejects, self._journal)
+        self._states = StateWriter(self._rejects, self._journal, lambda: self.signum is not None)
         has_stamps = settings.run_id_property or settings.event_id_property
         self._stamper = Stamper(settings, self.tally.run_id) if has_stamps else None
         self._position = 0
@@ -118,6 +120,8 @@ class Loader:
         )
         self._now = time.monotonic()
         self._has_begun = False
+        self._leading: bytes | None = None
+        self._last_state: bytes | None = None
         self._knows_any = False
         self._ended = False
         self.signum: int | None = None
@@ -143,7 +147,11 @@ class Loader:
         if self._mapper is None:
             self._lane(message.stream).maker.set_key_properties(message.key_properties or ())
             return
-        self._mapper.register_raw_stream_schema(message.stream, schema, message.key_properties)
+        try:
+            self._mapper.register_raw_stream_schema(message.stream, schema, message.key_properties)
+        except Exception as error:  # noqa: BLE001 - as in the SDK, which has an exception for every mistake
+            msg = f"stream_maps: the mapping of stream {message.stream!r} does not fit its schema: {error}"
+            raise TargetError(msg) from None
         for stream_map in self._mapper.stream_maps[message.stream]:
             keys = stream_map.transformed_key_properties or ()
             self._lane(stream_map.stream_alias).maker.set_key_properties(keys)
@@ -170,6 +178,7 @@ class Loader:
         """Take a STATE; it goes out once everything before it is settled."""
         state = bytes(message.value)
         self._begin(state)
+        self._last_state = digest(state)
         if not self._settings.dry_run:
             self._delivery.add_state(Checkpoint(state, self._position))
 
@@ -194,7 +203,9 @@ class Loader:
         self._rejects.close()
         self._ended = True
         if self._journal is not None:
-            self._journal.close(finished=True)
+            # A tap that says states as it goes, but none at its end, has died.
+            died = self._leading not in (None, self._last_state) and self._states.position < self._position
+            self._journal.close(finished=not died)
         self._disconnect()
         return self.tally.over_limit(self._settings.max_reject_percent) + self.tally.barren() + self._report()
 
@@ -206,16 +217,26 @@ class Loader:
         """
         if self._ended:
             return
+        said = {str(cause)}
+        if isinstance(cause, _INPUT_FAILURES):  # the API may have what came before
+            try:
+                self._batcher.flush()
+                self._delivery.drain()
+            except (TargetError, Interrupted) as error:
+                said.add(str(error))
+                self._logger.error("%s", error)  # noqa: TRY400 - a sentence for the user, not a traceback
         self._ended = True
         self.tally.undelivered += len(self._batcher)
-        try:
-            self._delivery.abort(ABANDON_SECONDS)
-            self.tally.undelivered += self._delivery.in_flight
-            self._write_state(final=True)
-            self._rejects.close()
-        except TargetError as error:
-            if str(error) != str(cause):
-                self._logger.error("%s", error)  # noqa: TRY400 - a sentence for the user, not a traceback
+        said.update(self._delivery.abort(ABANDON_SECONDS))
+        self.tally.undelivered += self._delivery.in_flight
+        self.tally.in_doubt += self._delivery.in_flight  # sent, and no answer seen
+        for last_step in (partial(self._write_state, final=True), self._rejects.close):
+            try:
+                last_step()
+            except TargetError as error:
+                if str(error) not in said:
+                    self._logger.error("%s", error)  # noqa: TRY400 - a sentence for the user, not a traceback
+                    said.add(str(error))
         if self._journal is not None:
             self._journal.close(finished=False)
         self._disconnect()
@@ -257,8 +278,13 @@ class Loader:
             return
         assert self._mapper is not None  # noqa: S101 - told apart by the caller
         for stream_map in self._mapper.stream_maps[lane.stream]:
-            mapped = stream_map.transform(dict(found))
             alias = self._lane(stream_map.stream_alias)
+            try:
+                mapped = stream_map.transform(dict(found))
+            except Exception as error:  # noqa: BLE001 - an expression of the user's may raise anything
+                alias.tally.records_read += 1
+                self._reject(alias.stream, record, "map_failed", f"`stream_maps`: {error}")
+                continue
             if mapped is None:
                 alias.tally.records_read += 1
                 alias.tally.records_filtered += 1
@@ -278,7 +304,7 @@ class Loader:
             return
         self._position = position
         lane.tally.records_read += 1
-        if self._knows_any and self._journal is not None and self._journal.knows(position, record):
+        if self._knows_any and self._journal is not None and self._journal.knows(position, lane.stream, record):
             lane.tally.events_already_delivered += 1
             return
         self._batcher.add(Event(body, lane.stream, record, position))
@@ -302,9 +328,17 @@ class Loader:
         """The first STATE or record says where this input starts."""
         if not self._has_begun:
             self._has_begun = True
+            self._leading = digest(leading) if leading is not None else None
             if self._journal is not None:
                 self._journal.begin(leading)
-                self._knows_any = self._journal.knows_any
+                self._knows_any = bool(self._journal.known)
+                if self._knows_any:
+                    self._logger.info(
+                        "A run that died had %d records acknowledged behind the state where this one starts; they "
+                        "are not sent again. To load them again, delete %s",
+                        self._journal.known,
+                        self._settings.journal_path,
+                    )
             if self._stamper is not None and leading is not None:
                 self._stamper.leading = digest(leading)
 
@@ -350,7 +384,7 @@ class Loader:
 
     def _on_delivered(self, events: t.Sequence[Event]) -> None:
         if self._journal is not None:
-            self._journal.note([(event.position, event.record) for event in events])
+            self._journal.note([(event.position, fingerprint(event.stream, event.record)) for event in events])
 
     def _write_state(self, *, final: bool = False) -> None:
         self._states.offer(self._delivery.take_state())

@@ -2,11 +2,13 @@
 
 In: the name of a property, with or without a scope prefix `{u}` (user) or `{s}` (session). Out: a name that begins
 with a letter and holds letters, digits and underscores only, is none of CoolaData's reserved names or CQL words, and
-keeps its prefix. The same name always gives the same result, whatever stands beside it.
+keeps its prefix. The same name always gives the same result, unless two names of one run would give the same: then the
+later one gets a hash.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 # CoolaData, Properties page.
@@ -20,10 +22,12 @@ CQL_WORDS = frozenset({
 })  # fmt: skip
 # What every event has, and the other spellings of its time: a second meaning under these names would be taken for them.
 MANDATORY = frozenset({"event_name", "user_id", "event_timestamp_epoch", "event_time_ts", "event_timestamp"})
+MAX_REMEMBERED = 10_000  # more names than that are values
 TAKEN = RESERVED | CQL_WORDS | MANDATORY
 
 _PREFIX = re.compile(r"\{[us]\}")
 _ALLOWED = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_SEPARATORS = re.compile(r"[. /-]")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -41,12 +45,55 @@ def is_allowed(name: str) -> bool:
 def sanitize(name: str) -> str:
     """Make a name, without its prefix, one that CoolaData takes.
 
-    What is forbidden becomes `_`; what does not begin with a letter gets `p_` in front; what is reserved gets `_`
-    behind.
+    A dot, blank, dash or slash becomes `_`. Any other forbidden character does too, and then a hash of the whole name
+    is put behind it, because otherwise every name in another script would become the same one. What does not begin
+    with a letter gets `p_` in front; what is reserved gets `_` behind.
     """
     if is_allowed(name):
         return name
-    name = _FORBIDDEN.sub("_", name)
-    if not name[:1].isalpha():
-        name = "p_" + name.lstrip("_")
-    return name + "_" if name.lower() in TAKEN else name
+    mended = _SEPARATORS.sub("_", name)
+    plain = _FORBIDDEN.sub("_", mended)
+    if not plain[:1].isalpha():
+        plain = "p_" + plain.lstrip("_")
+    if not _ALLOWED.fullmatch("p" + mended):
+        return hashed(plain, name)
+    return plain + "_" if plain.lower() in TAKEN else plain
+
+
+def hashed(mended: str, name: str) -> str:
+    """Put a hash of the original name behind a mended one."""
+    return f"{mended}_{hashlib.blake2b(name.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"
+
+
+class NameBook:
+    """Remembers under which name each property of a run is sent, so that no two that were mended share one.
+
+    Attributes:
+        changed: what is sent, by the property's own name.
+        shared: mended names that a property of that very name turned out to have too.
+    """
+
+    def __init__(self) -> None:
+        self.changed: dict[str, str] = {}
+        self.shared: set[str] = set()
+        self._owners: dict[str, str] = {}
+
+    def sent(self, name: str) -> str:
+        """The name that a property, without its prefix, is sent under."""
+        found = self.changed.get(name)
+        if found is None:
+            if is_allowed(name):
+                self._own(name)
+                return name
+            found = sanitize(name)
+            if self._owners.get(found.lower(), name) != name:
+                found = hashed(found, name)
+            if len(self.changed) < MAX_REMEMBERED:
+                self.changed[name] = found
+                self._owners[found.lower()] = name
+        return found
+
+    def _own(self, name: str) -> None:
+        owner = self._owners.setdefault(name.lower(), name) if len(self._owners) < MAX_REMEMBERED else name
+        if owner != name and not is_allowed(owner):
+            self.shared.add(name)

@@ -11,6 +11,7 @@ import traceback
 import typing as t
 
 MASK = "***"
+MIN_LENGTH = 8  # CoolaData's keys have 32 characters
 
 
 class _Redactor:
@@ -22,7 +23,10 @@ class _Redactor:
 
     def __call__(self, *args: t.Any, **kwargs: t.Any) -> logging.LogRecord:
         record = self._make(*args, **kwargs)
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # a library's own slip, which logging itself reports
+            return record
         masked = self._mask(message)
         if masked != message:
             record.msg, record.args = masked, ()
@@ -30,11 +34,15 @@ class _Redactor:
             text = "".join(traceback.format_exception(*record.exc_info))
             if self._mask(text) != text:
                 record.exc_info, record.exc_text = None, self._mask(text)
+        if record.stack_info:
+            record.stack_info = self._mask(record.stack_info)
         return record
 
     def _mask(self, text: str) -> str:
         for secret in self.secrets:
-            text = text.replace(secret, MASK)
+            # A short one would be found inside other words; a URL is where it stands.
+            edge = "" if len(secret) >= MIN_LENGTH else "/"
+            text = text.replace(f"{edge}{secret}{edge}", f"{edge}{MASK}{edge}")
         return text
 
 

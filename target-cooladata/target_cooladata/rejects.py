@@ -108,7 +108,8 @@ class RejectsWriter:
             yield
         except Exception as error:  # noqa: BLE001 - smart_open raises what each storage's client raises
             self._failure = self._explained(error)
-            if self._file is not None:
+            self.location = None
+            if self._file is not None and self._is_local:  # elsewhere it was closing that failed, at length
                 with contextlib.suppress(OSError):
                     self._file.close()
             raise self._failure from None
@@ -116,23 +117,36 @@ class RejectsWriter:
     def _open(self) -> t.IO[bytes]:
         self._parts += 1
         name = self._run_id if self._parts == 1 else f"{self._run_id}-{self._parts}"
-        self.location = f"{self._path}/{self._date}/{name}.json"
+        place = f"{self._path}/{self._date}/{name}.json"
+        file = self._opened(place)
+        self.location = _without_secrets(place)
+        return file
+
+    def _opened(self, place: str) -> t.IO[bytes]:
         if self._is_local:
-            file = Path(self.location)
+            file = Path(place)
             file.parent.mkdir(parents=True, exist_ok=True)
             return open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")  # noqa: PTH123 - mode at creation; closed in close()
         import smart_open  # noqa: PLC0415 - half a second, for those who need it
 
-        return t.cast("t.IO[bytes]", smart_open.open(self.location, "wb"))
+        return t.cast("t.IO[bytes]", smart_open.open(place, "wb"))
 
     def _explained(self, error: Exception) -> RejectsError:
         why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        where = self._path.split("?", maxsplit=1)[0].rpartition("@")[2]
+        where = _without_secrets(self._path)
         msg = (
             f"the rejects file cannot be written below {where} ({why}), so a refused record would be lost; "
             "check `rejects_path`"
         )
         return RejectsError(msg)
+
+
+def _without_secrets(place: str) -> str:
+    """A URI without user, password and query; all before the last `@`, because a password may hold anything."""
+    scheme, separator, rest = place.partition("://")
+    if not separator:
+        return place
+    return f"{scheme}://{rest.rpartition('@')[2].split('?', maxsplit=1)[0]}"
 
 
 def _as_json(record: bytes) -> msgspec.Raw | str:

@@ -91,6 +91,7 @@ class Sender(t.Generic[T]):
         self.stopping = threading.Event()
         self.gate = Gate(policy.max_concurrency, policy.max_requests_per_second, self.stopping)
         self._understood = False
+        self._failure: str | None = None
         self._refusals_in_a_row = 0
         self._lock = threading.Lock()
         self._backoff = tenacity.wait_random_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
@@ -100,17 +101,25 @@ class Sender(t.Generic[T]):
         try:
             self._deliver(settlement.items, settlement)
         except (_GiveUp, TargetError) as verdict:
-            settlement.failure = str(verdict)
+            settlement.failure = self._stop(str(verdict))
         except Exception as error:  # noqa: BLE001 - a worker that died in silence would hang the run
-            settlement.failure = f"an internal fault while sending ({type(error).__name__})"
+            settlement.failure = self._stop(f"an internal fault while sending ({type(error).__name__})")
+
+    def _stop(self, failure: str) -> str:
+        """No call is to follow one that says that none can succeed; all batches fail for the first one's reason."""
+        with self._lock:
+            if not self.stopping.is_set():
+                self._failure = failure
+                self.stopping.set()
+            return self._failure or failure
 
     def _deliver(self, items: t.Sequence[T], settlement: Settlement[T]) -> None:
         outcome = self._try(items, settlement)
         if outcome.kind is Kind.SPLIT and len(items) == 1:
             outcome = self._try(items, settlement)  # once more, alone: the refusal may have been a passing one
         if outcome.kind is Kind.DELIVERED:
-            self._on_delivered(items)
             settlement.delivered.extend(items)
+            self._on_delivered(items)
             self._refusals_in_a_row = 0
         elif outcome.kind is not Kind.SPLIT:
             raise _GiveUp(outcome.detail)
@@ -141,7 +150,7 @@ class Sender(t.Generic[T]):
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda outcome: outcome.kind in _PASSING),
-            stop=tenacity.stop_after_delay(self._policy.max_retry_seconds)
+            stop=tenacity.stop_before_delay(self._policy.max_retry_seconds)
             | tenacity.stop_when_event_set(self.stopping),
             wait=self._wait,
             sleep=tenacity.sleep_using_event(self.stopping),
@@ -151,8 +160,12 @@ class Sender(t.Generic[T]):
         return retrying(call)
 
     def _call(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
-        settlement.calls += 1
         started = self.gate.enter()
+        if self.stopping.is_set():
+            self.gate.leave(started, pressed=True)
+            msg = "the run was stopped"
+            raise _GiveUp(msg)
+        settlement.calls += 1
         outcome = self._send(items)
         if outcome.kind is Kind.UNREADABLE:
             outcome = self._judge_unreadable(outcome)

@@ -44,7 +44,7 @@ class Stamper:
             says_where = all(name in record for name in _SOURCE)
             place = b"" if says_where else self.leading + position.to_bytes(8)
             identity = hashlib.blake2b(record + place, digest_size=16).hexdigest()
-        return event[:-1] + self._run + _member(self._property, identity) + b"}"
+        return event.rstrip()[:-1] + self._run + _member(self._property, identity) + b"}"
 
 
 def _member(name: str | None, value: str) -> bytes:

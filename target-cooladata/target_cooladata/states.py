@@ -8,6 +8,7 @@ when nobody reads standard output any more.
 from __future__ import annotations
 
 import os
+import select
 import sys
 import typing as t
 
@@ -18,6 +19,8 @@ if t.TYPE_CHECKING:
     from target_cooladata.ledger import Checkpoint
     from target_cooladata.rejects import RejectsWriter
 
+POLL_SECONDS = 0.1
+PATIENCE_SECONDS = 2.0  # for a reader that does not read, once a signal has come
 INTERVAL_SECONDS = 1.0  # Meltano stores each STATE synchronously
 
 
@@ -27,13 +30,16 @@ class StateWriter:
     Args:
         rejects: made durable before a state passes them.
         journal: told of every state, if there is one.
+        is_hurried: whether the run is to end soon.
     """
 
-    def __init__(self, rejects: RejectsWriter, journal: Journal | None) -> None:
+    def __init__(self, rejects: RejectsWriter, journal: Journal | None, is_hurried: t.Callable[[], bool]) -> None:
+        self._is_hurried = is_hurried
         self._rejects = rejects
         self._journal = journal
         self._checkpoint: Checkpoint | None = None
         self._written_at = 0.0
+        self.position = 0  # how many records stand before the last one written
         self.written = 0
 
     def offer(self, checkpoint: Checkpoint | None) -> None:
@@ -58,20 +64,33 @@ class StateWriter:
         self._rejects.sync()
         if self._journal is not None:
             self._journal.announce(checkpoint.state, checkpoint.position)
-        _print(checkpoint.state)
+        _print(checkpoint.state, self._is_hurried)
         if self._journal is not None:
             self._journal.confirm()
         self._written_at = now
+        self.position = checkpoint.position
         self.written += 1
 
 
-def _print(state: bytes) -> None:
+def _print(state: bytes, is_hurried: t.Callable[[], bool]) -> None:
+    """Write a line, whole, and wait for a reader that is slow, but not for ever once the run is to end."""
     try:
         sys.stdout.flush()
         line = memoryview(state + b"\n")
-        while line:  # with PYTHONUNBUFFERED, a signal may cut a write short
-            line = line[sys.stdout.buffer.write(line) :]
-        sys.stdout.flush()
+        try:
+            descriptor = sys.stdout.fileno()
+        except OSError:  # not a file, as in the SDK's own tests
+            sys.stdout.buffer.write(line)
+            return
+        left = PATIENCE_SECONDS
+        while line:
+            if select.select([], [descriptor], [], POLL_SECONDS)[1]:
+                line = line[os.write(descriptor, line[: select.PIPE_BUF]) :]  # so much never blocks
+            elif is_hurried():
+                left -= POLL_SECONDS
+                if left <= 0:
+                    msg = "nobody reads standard output, so the state of what is delivered cannot be handed on"
+                    raise TargetError(msg)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
         msg = "standard output was closed, so the state of what is delivered cannot be handed on"

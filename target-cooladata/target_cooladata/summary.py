@@ -6,6 +6,7 @@ report whose equation does not close that the run has failed.
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 import msgspec
@@ -40,6 +41,8 @@ def close(tally: report.Tally, facts: Facts, settings: Settings, logger: logging
         events_outside_default_window=facts.outside_window,
         time_conflicts=facts.time_conflicts,
         numbers_made_text=facts.digits,
+        properties_renamed=dict(itertools.islice(facts.book.changed.items(), 1_000)),
+        properties_mixed=sorted(facts.book.shared)[:1_000],
         type_changes=dict(facts.type_changes.most_common(100)),
         **_estimate(tally, settings, logger),
     )
@@ -76,6 +79,19 @@ def _warn(tally: report.Tally, facts: Facts, logger: logging.Logger) -> None:
             "%d events are older than 30 days or more than 1 hour ahead. CoolaData marks such events invalid until "
             "the project's window is widened (Project settings); ask for it before a backfill.",
             facts.outside_window,
+        )
+    if facts.book.changed:
+        shown = [f"{name} as {sent}" for name, sent in itertools.islice(facts.book.changed.items(), 20)]
+        logger.warning(
+            "%d properties have names that CoolaData refuses, and are sent under others: %s",
+            len(facts.book.changed),
+            ", ".join(shown),
+        )
+    if facts.book.shared:
+        logger.warning(
+            "Properties that have the name another one was given before, so that both are in it: %s; rename one by "
+            "`stream_maps`, or set `property_names` to `reject`",
+            ", ".join(sorted(facts.book.shared)[:20]),
         )
     for change in list(facts.type_changes)[:20]:
         logger.warning("Property type changes, which makes events invalid in CoolaData: %s", change)

@@ -6,6 +6,7 @@ gone around: the reader hands messages to the loader, which sends them.
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -195,7 +196,8 @@ class TargetCoolaData(Target):
         """Read the files behind `--config`."""
         for path in value:
             if path != "ENV" and not _is_json_file(path):
-                cls.logger.error("--config: expected ENV or a file with a JSON object, but %s is none", path)
+                shown = "the value given" if "{" in path else path  # a configuration itself may hold the key
+                cls.logger.error("--config: expected ENV or a file with a JSON object, but %s is none", shown)
                 ctx.exit(1)
         return super().cb_config(ctx, param, value)
 
@@ -229,6 +231,7 @@ def _sandbox_notice(cls: type[TargetCoolaData], given: _ConfigInput) -> str | No
     """What the first and last line of a run into the sandbox say."""
     endpoint = given.config.get("endpoint_url")
     if given.parse_env:
+        logging.getLogger(parse_environment_config.__module__).setLevel(logging.WARNING)  # this line is to be the first
         schema = {"properties": {"endpoint_url": cls.config_jsonschema["properties"]["endpoint_url"]}}
         endpoint = parse_environment_config(schema, cls._env_var_prefix).get("endpoint_url", endpoint)
     if not isinstance(endpoint, str) or not endpoint.startswith(declared.SANDBOX_PREFIX):

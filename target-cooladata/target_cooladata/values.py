@@ -14,6 +14,9 @@ import msgspec
 from target_cooladata import names
 from target_cooladata.exceptions import Rejected
 
+if t.TYPE_CHECKING:
+    from target_cooladata.settings import Settings
+
 INT64 = range(-(2**63), 2**63)
 KINDS: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean", list: "string"}
 
@@ -31,27 +34,19 @@ class PropertyWriter:
     """Writes events whose properties need a change.
 
     Args:
-        nested_values: flatten, json or reject.
-        property_names: sanitize or reject.
-        boolean_format: string, integer or native.
+        settings: `nested_values`, `property_names`, `boolean_format`, and the properties that are added to every event.
         scopes: prefix to add, by property.
-        taken: names that the record's own properties cannot have.
+        book: the names of the run.
     """
 
-    def __init__(
-        self,
-        *,
-        nested_values: str,
-        property_names: str,
-        boolean_format: str,
-        scopes: dict[str, str],
-        taken: t.Iterable[str] = (),
-    ) -> None:
-        self._nested = nested_values
-        self._rejects_names = property_names == "reject"
-        self._booleans = _BOOLEANS[boolean_format]
+    def __init__(self, settings: Settings, *, scopes: dict[str, str], book: names.NameBook) -> None:
+        self._nested = settings.nested_values
+        self._rejects_names = settings.property_names == "reject"
+        self._booleans = _BOOLEANS[settings.boolean_format]
         self._scopes = scopes
-        self._taken = frozenset(name.lower() for name in taken)
+        self._book = book
+        added = (settings.run_id_property, settings.event_id_property)
+        self._taken = frozenset(name.lower() for name in added if name)
 
     def keeps_names(self, columns: t.Iterable[str]) -> bool:
         """Whether all these properties are sent under their own names."""
@@ -111,7 +106,7 @@ class PropertyWriter:
             reason = "bad_property_name"
             detail = f"CoolaData takes letters, digits and underscores, not {name!r}; `property_names` can mend it"
             raise Rejected(reason, detail)
-        allowed = free = names.sanitize(name)
+        allowed = free = self._book.sent(name)
         number = 1
         while free.lower() in used:
             if self._rejects_names:

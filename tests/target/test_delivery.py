@@ -206,18 +206,20 @@ def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() ->
     release = threading.Event()
 
     def send(items: t.Sequence[int]) -> Outcome:
+        time.sleep(0.005)  # the round trip of a server, for the limit to grow
         if items[0] == 1:
             release.wait(30)
         return DELIVERED
 
     run = Run(send)
     delivery = run.delivery
-    delivery.submit(delivery.issue(), [0])
-    delivery.drain()
+    for _ in range(50):
+        run.load([0], [0], [0], [0])
+    before = len(run.settled)
     delivery.submit(delivery.issue(), [1])
     delivery.submit(delivery.issue(), [2])
     delivery.add_state(Checkpoint(b"behind 1 and 2", 2))
-    while len(run.settled) < 2:
+    while len(run.settled) < before + 1:
         delivery.settle()
     assert delivery.take_state() is None
     release.set()
@@ -226,17 +228,44 @@ def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() ->
 
 
 def test_a_run_that_is_stopped_does_not_wait_for_a_call_that_hangs() -> None:
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     def send(_: t.Sequence[int]) -> Outcome:
+        begun.set()
         release.wait(30)
         return DELIVERED
 
     run = Run(send)
     run.delivery.submit(run.delivery.issue(), [1, 2])
+    begun.wait(30)
     run.delivery.abort(0.2)
     assert run.delivery.in_flight == 2
     release.set()
+
+
+def test_no_call_follows_the_end_of_a_run() -> None:
+    calls: list[int] = []
+    first = threading.Event()
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        calls.append(items[0])
+        first.set()
+        return Outcome(Kind.RETRY, "busy", 429, retry_after=60)
+
+    run = Run(send)
+    run.delivery.submit(run.delivery.issue(), [1])
+    run.delivery.submit(run.delivery.issue(), [2])
+    first.wait(30)
+    run.delivery.abort(5)
+    assert run.delivery.in_flight == 0
+    assert len(calls) == 1
+
+
+def test_a_wait_that_cannot_help_any_more_is_not_waited() -> None:
+    before = time.monotonic()
+    with pytest.raises(DeliveryError, match="given up after 1 tries"):
+        Run(lambda _: Outcome(Kind.RETRY, "busy", 429, retry_after=60), retry_seconds=2).load([1])
+    assert time.monotonic() - before < 2
 
 
 def test_a_fault_of_our_own_while_sending_ends_the_run_instead_of_hanging_it() -> None:

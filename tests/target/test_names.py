@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_cooladata.names import is_allowed, sanitize, split_scope
+from target_cooladata.names import NameBook, is_allowed, sanitize, split_scope
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from target_cooladata.names import is_allowed, sanitize, split_scope
         ("2nd", "p_2nd"),
         ("_id", "p_id"),
         ("", "p_"),
-        ("größe", "gr__e"),
+        ("größe", "gr__e_a0f6c858"),
         ("uid", "uid_"),
         ("SELECT", "SELECT_"),
         ("event_timestamp", "event_timestamp_"),
@@ -39,3 +39,28 @@ def test_every_mended_name_is_allowed_and_stays(name: str) -> None:
 )
 def test_a_scope_prefix_is_told_apart(name: str, parts: tuple[str, str]) -> None:
     assert split_scope(name) == parts
+
+
+@given(
+    st.lists(
+        st.text(max_size=6) | st.sampled_from(["a.b", "a b", "a-b", "עיר", "שם", "größe", "2a", "_2a"]), unique=True
+    )
+)
+def test_no_two_names_that_were_mended_share_one(found: list[str]) -> None:
+    book = NameBook()
+    sent = {name: book.sent(name) for name in found}
+    assert all(is_allowed(name) for name in sent.values())
+    assert sent == {name: book.sent(name) for name in found}
+    mended = [name.lower() for name in book.changed.values()]
+    assert len(set(mended)) == len(mended)
+    own = {name.lower() for name in found if is_allowed(name)}
+    assert {name.lower() for name in book.shared} <= own & set(mended)
+
+
+def test_a_property_whose_own_name_was_given_away_before_is_reported() -> None:
+    book = NameBook()
+    assert book.sent("a.b") == book.sent("a_b") == "a_b"
+    assert book.shared == {"a_b"}
+    late = NameBook()
+    assert (late.sent("a_b"), late.sent("a.b")[:4]) == ("a_b", "a_b_")
+    assert late.shared == set()

@@ -78,3 +78,16 @@ def test_the_name_of_a_user_and_a_signature_are_not_told() -> None:
         write(RejectsWriter("nosuch://user:secret@host/path?signature=abc", "run"))
     assert "secret" not in str(refusal.value)
     assert "abc" not in str(refusal.value)
+
+
+def test_where_rejects_are_kept_is_told_without_secrets(tmp_path: Path) -> None:
+    folder = tmp_path / "user:pass"
+    writer = RejectsWriter(str(folder), "run")
+    write(writer)
+    writer.close()
+    assert writer.location is not None
+    assert writer.location.startswith(str(folder))
+    remote = RejectsWriter("nosuch://AKIA:se/cr@et@host/path?X-Signature=abc", "run")
+    with pytest.raises(RejectsError, match="below nosuch://host/path "):
+        write(remote)
+    assert remote.location is None

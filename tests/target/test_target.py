@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -249,6 +250,94 @@ def test_stream_maps_and_flattening_are_honoured(run_target: RunTarget, sandbox:
     ]
     assert done.report["records_filtered"] == 1
     assert done.report["equation_closes"]
+
+
+def test_renamed_properties_are_named_once(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    done = run_target(schema(), event(1, **{"עיר": "Haifa", "שם": "Dan", "a.b": 1}), event(2, שם="Noa"))
+    first, second = sandbox.events("valid")
+    renamed = done.report["properties_renamed"]
+    assert first[renamed["שם"]] == "Dan"
+    assert second[renamed["שם"]] == "Noa"
+    assert first[renamed["עיר"]] == "Haifa"
+    assert renamed["a.b"] == "a_b"
+    assert done.stderr.count("CoolaData refuses, and are sent under others") == 1
+
+
+def test_a_stream_map_that_fails_on_a_record_refuses_that_record(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    text = {"type": "string"}
+    lines = [schema(event_name=text, user_id=text, n=text, event_time_ts={"type": "integer"})]
+    lines += [event(number, n="x" if number == 3 else "7") for number in range(5)]
+    done = run_target(*lines, stream_maps={"events": {"n": "int(n)"}})
+    assert done.code == 0
+    assert sandbox.summary()["valid"] == 4
+    assert done.report["reject_reasons"] == {"map_failed": 1}
+
+
+def test_a_stream_map_that_cannot_be_is_one_line(run_target: RunTarget) -> None:
+    done = run_target(schema(n={"type": "string"}), event(1), stream_maps={"events": {"n": "int(("}})
+    assert done.code == 1
+    assert done.complaints[0].startswith("stream_maps: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_answer_that_drips_or_floods_holds_up_nobody(run_target: RunTarget, drip: str) -> None:
+    before = time.monotonic()
+    done = run_target(
+        schema(), event(1), state(a=1), endpoint_url=drip, request_timeout_seconds=1, max_retry_seconds=1
+    )  # fmt: skip
+    assert time.monotonic() - before < 15
+    assert done.code == 1
+    assert "did not end its answer in time" in done.complaints[0]
+    assert done.states == []
+
+
+@pytest.fixture
+def drip() -> t.Iterator[str]:
+    """A server whose answers never end: a byte now and then."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while not ended.wait(0.1):
+                connection.sendall(b" ")
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=answer, args=(connection,)).start()
+
+    server = threading.Thread(target=serve)
+    server.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    ended.set()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    server.join()
+
+
+def test_no_state_is_ahead_of_what_the_api_has_stored(process: Process, sandbox: SandboxServer) -> None:
+    """Read as they come out, each compared with what is stored at that moment."""
+    sandbox.set_faults(
+        {"kind": "status", "status": 503, "every": 5, "times": None, "retry_after": "0"},
+        {"kind": "slow", "delay_ms": 300, "every": 3, "times": None},
+        {"kind": "reset_before_store", "every": 11, "times": None},
+    )
+    total = 6_000
+    lines = [line for n in range(1, total + 1) for line in ([event(n), state(n=n)] if n % 100 == 0 else [event(n)])]
+    speaker = threading.Thread(target=lambda: process.write(schema(), *lines))
+    speaker.start()
+    reached, seen = 0, 0
+    while reached < total:
+        reached = json.loads(process.line())["n"]
+        seen += 1
+        assert sandbox.summary()["distinct"] >= reached
+    speaker.join()
+    assert seen >= 2
+    assert process.end()[0] == 0
 
 
 def test_records_before_their_schema_and_lines_that_are_no_messages_end_the_run(run_target: RunTarget) -> None:
