@@ -30,6 +30,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     aws_endpoint_url: str | None = None
     aws_anonymous: bool
     aws_requester_pays: bool
+    sftp_password: str | None = None
+    sftp_private_key_path: str | None = None
+    sftp_private_key_passphrase: str | None = None
+    sftp_known_hosts_path: str
     transport_params: dict[str, t.Any]
     start_date: str | None = None
     lookback_hours: int

@@ -81,11 +81,30 @@ _DECLARED = th.PropertiesList(
         description="Agree to pay for requests to a bucket that charges who asks. False: costs are agreed to by name.",
     ),
     th.Property(
+        "sftp_password",
+        th.StringType,
+        secret=True,
+        description="Password of the SFTP user, who stands in the URI.",
+    ),
+    th.Property(
+        "sftp_private_key_path",
+        th.StringType,
+        description="File with the SFTP user's private key. Unset: the SSH agent and `~/.ssh`.",
+    ),
+    th.Property("sftp_private_key_passphrase", th.StringType, secret=True, description="Passphrase of that key."),
+    th.Property(
+        "sftp_known_hosts_path",
+        th.StringType,
+        default="~/.ssh/known_hosts",
+        description="File with the host keys of SFTP servers, as OpenSSH writes it. A server that is not in it is "
+        "refused.",
+    ),
+    th.Property(
         "transport_params",
         th.ObjectType(additional_properties=True),
         default={},
         secret=True,
-        description="Object handed as it is to smart_open for schemes other than s3, http(s) and local. Empty: "
+        description="Object handed as it is to smart_open for schemes other than s3, http(s), sftp and local. Empty: "
         "smart_open's defaults.",
     ),
     th.Property(

@@ -68,6 +68,9 @@ def parse(uri: str) -> Pattern:
     if scheme == "s3":
         place, _, path = uri[len("s3://") :].partition("/")
         return _listed("s3", place, path, uri)
+    if scheme in {"sftp", "ssh", "scp"}:
+        authority, _, path = uri[len(scheme) + 3 :].partition("/")
+        return _listed("sftp", authority.rpartition("@")[2], "/" + urllib.parse.unquote(path), uri)
     return _single(scheme, uri)
 
 
@@ -101,7 +104,7 @@ def _local(uri: str) -> Pattern:
 
 def _listed(scheme: str, place: str, path: str, uri: str) -> Pattern:
     glob = re.search(r"[*?[]", path)
-    name = f"{scheme}://{place}{'/' if scheme != 'file' else ''}{path}"
+    name = f"{scheme}://{place}{'/' if scheme == 's3' else ''}{path}"
     if glob is not None and not (scheme == "file" and Path(path).exists()):
         return Pattern(scheme, "glob", place, path, path[: glob.start()], name, uri)
     kind = "prefix" if not path or path.endswith("/") else "file"

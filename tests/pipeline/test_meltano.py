@@ -151,6 +151,7 @@ TAP = {
     "uris": ["in/", "other/*.json"], "stream_name": "clicks", "aws_access_key_id": "a", "aws_secret_access_key": "b",
     "aws_session_token": "c", "aws_profile": "d", "aws_role_arn": "e", "aws_external_id": "f", "aws_region": "g",
     "aws_endpoint_url": "http://127.0.0.1:1", "aws_anonymous": False, "aws_requester_pays": True, "transport_params": {"a": {"b": 1}},
+    "sftp_password": "p", "sftp_private_key_path": "k", "sftp_private_key_passphrase": "w", "sftp_known_hosts_path": "h",
     "start_date": "2012-10-15T00:00:00Z", "lookback_hours": 3, "on_changed_file": "skip", "allow_compressed": True, "unwrap_rejects": True,
     "time_zone": "Europe/Berlin", "empty_as_null": False, "on_invalid_row": "skip", "max_invalid_percent": 5,
     "on_bad_file": "stop", "rejects_path": "elsewhere", "max_row_bytes": 5000, "property_types": {"n": "integer"},

@@ -39,6 +39,10 @@ def _connected(pattern: Pattern, settings: Settings) -> Source:
         from tap_coolafile.sources.http import HttpSource  # noqa: PLC0415 - see above
 
         return HttpSource(pattern, settings)
+    if pattern.scheme == "sftp":
+        from tap_coolafile.sources.sftp import SftpSource  # noqa: PLC0415 - see above
+
+        return SftpSource(pattern, settings)
     from tap_coolafile.sources.other import OtherSource  # noqa: PLC0415 - see above
 
     return OtherSource(pattern, settings)

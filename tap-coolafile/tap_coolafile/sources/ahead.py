@@ -126,7 +126,7 @@ class _OnDemand:
         return aside(lambda: self._handle.read(size), self._check)
 
     def close(self) -> None:
-        self._handle.close()
+        aside(self._handle.close, self._check)
 
 
 def _listed(source: Source, after: str) -> t.Generator[FileItem, None, None]:
