@@ -64,7 +64,7 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., Path]:
     return installed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
     """The URI of a real PostgreSQL, empty at first."""
     # It looks up the user's run-time folder, which a machine without a login session lacks.

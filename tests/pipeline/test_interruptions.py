@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
 
     from tests.sandbox_server import SandboxServer
 
-ROWS = 20_000
+ROWS = 12_000
 CALL = 100
 CONCURRENCY = 4
 
@@ -47,7 +47,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was_and_repeats_only_what_was_in
     project: Project, sandbox: SandboxServer, number: signal.Signals
 ) -> None:
     sandbox.set_faults({"kind": "slow", "delay_ms": 50, "times": None})
-    stops = 3
+    stops = 2
     for stop in range(1, stops + 1):
         log = project.folder / f"log{stop}"
         with log.open("w") as output:
