@@ -27,7 +27,7 @@ class RejectsFile:
     def __init__(
         self, path: str, *, run_id: str, stream: str, transport_params: t.Callable[[str], dict[str, t.Any]]
     ) -> None:
-        self._path = path
+        self._path = path.removeprefix("file://")  # a local folder, by its other name
         self._run_id = run_id
         self._stream = stream
         self._transport_params = transport_params

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 import typing as t
+from pathlib import Path
 
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import Tap
@@ -24,7 +25,7 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_coolafile import bookmarks, configuration, settings, uris
-from tap_coolafile.exceptions import StoppedError, TapError
+from tap_coolafile.exceptions import SettingError, StoppedError, TapError
 from tap_coolafile.messages import MessageWriter
 from tap_coolafile.replication import with_replication_methods
 from tap_coolafile.selection import Shard, patterns_of
@@ -151,8 +152,8 @@ class TapCoolaFile(Tap):
             tap = cls._opened(
                 config,
                 stop,
-                state=None if state is None else load_json(state.read()),
-                catalog=None if catalog is None else load_json(catalog.read()),
+                state=_object_of("--state", state),
+                catalog=_object_of("--catalog", catalog),
             )
             for stream in tap.streams.values():
                 t.cast("EventStream", stream).await_rows()
@@ -162,6 +163,16 @@ class TapCoolaFile(Tap):
                 raise tap.failure
 
         sys.exit(cls._guarded(sync))
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
+        for path in value:
+            if path != "ENV" and not _is_object(path):
+                shown = "the value given" if "{" in path else path  # a configuration itself may hold the keys
+                cls.logger.error("--config: expected ENV or a file with a JSON object, but %s is none", shown)
+                ctx.exit(1)
+        return super().cb_config(ctx, param, value)
 
     @classmethod
     @override
@@ -225,3 +236,23 @@ class TapCoolaFile(Tap):
 
 def _discover(tap: TapCoolaFile) -> None:
     tap.run_discovery()
+
+
+def _is_object(path: str) -> bool:
+    try:
+        return isinstance(load_json(Path(path).read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _object_of(option: str, file: t.IO[str] | None) -> dict[str, t.Any] | None:
+    if file is None:
+        return None
+    try:
+        found = load_json(file.read())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        msg = f"{option}: expected a JSON object in {file.name}; leave the option out to start without"
+        raise SettingError(msg)
+    return found

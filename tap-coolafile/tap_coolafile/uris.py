@@ -67,6 +67,9 @@ def parse(uri: str) -> Pattern:
         return _local(uri)
     if scheme == "s3":
         place, _, path = uri[len("s3://") :].partition("/")
+        if "@" in place or ("@" in path and ":" in place):  # the secret may hold a slash
+            msg = "uris: an s3:// URI has keys before '@'; give them in aws_access_key_id and aws_secret_access_key"
+            raise SettingError(msg)
         return _listed("s3", place, path, uri)
     if scheme in {"sftp", "ssh", "scp"}:
         authority, _, path = uri[len(scheme) + 3 :].partition("/")
@@ -83,7 +86,8 @@ def allowed(path: str, *, compressed: bool = False) -> bool:
 
 def redacted(text: str) -> str:
     """Cut user info and query strings out of every URL in `text`, for messages that other libraries wrote."""
-    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@'\"]*@", r"\1", text)
+    # Up to the last "@": a secret may hold a slash. Better a name cut short than half of a key.
+    text = re.sub(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"]*@", r"\1", text)
     return re.sub(r"\?[^\s'\")]*=[^\s'\")]*", "?…", text)
 
 

@@ -392,3 +392,22 @@ def test_a_user_and_a_signature_in_a_uri_are_sent_and_never_told(place: Workplac
     assert "may not be read (HTTP 401)" in line
     assert "geheim" not in refused.log
     assert "sesame" not in refused.log
+
+
+def test_files_that_hold_no_json_are_named_and_nothing_is_traced(place: Workplace) -> None:
+    place.write("a.json", event())
+    broken = place.folder / "broken.json"
+    broken.write_text("")
+    for option in ("--state", "--catalog", "--config"):
+        done = place.run(option, str(broken))
+        assert done.code == 1
+        assert len(done.complaints) == 1
+        assert f"{option}: expected" in done.complaints[0]
+        assert str(broken) in done.complaints[0]
+        assert "Traceback" not in done.log
+
+
+def test_a_configuration_given_in_the_place_of_its_file_is_not_repeated(place: Workplace) -> None:
+    done = place.run("--config", '{"aws_secret_access_key": "hush"}')
+    assert done.code == 1
+    assert "hush" not in done.log

@@ -72,6 +72,17 @@ def test_what_cannot_be_listed_takes_one_file_alone(uri: str) -> None:
         parse(uri)
 
 
+@pytest.mark.parametrize("uri", ["s3://AKIA:hush@bucket/a.json", "s3://AKIA:hu/sh@bucket/a.json"])
+def test_keys_within_an_s3_uri_are_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(SettingError, match="aws_secret_access_key") as refusal:
+        parse(uri)
+    assert "hu" not in str(refusal.value).replace("bucket", "")
+
+
+def test_a_message_of_another_library_loses_its_keys_whatever_they_hold() -> None:
+    assert redacted("no s3://AKIA:hu/sh@bucket/a here") == "no s3://bucket/a here"
+
+
 def test_a_name_holds_neither_user_nor_signature() -> None:
     pattern = parse("https://me:geheim@host:8443/a%20b.json?X-Amz-Signature=s1&X-Amz-Date=d")
     assert pattern.name == "https://host:8443/a%20b.json"
