@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
-import subprocess
 import threading
 import typing as t
 
 import pytest
+import trustme
 
 from tests.commands import BIN, run, write_config
 from tests.singer import APP_KEY, event, record, schema, state
@@ -75,16 +76,10 @@ def test_an_endpoint_that_cannot_be_reached_is_one_line(run_target: RunTarget, c
 
 
 @pytest.fixture
-def untrusted(tmp_path: Path) -> t.Iterator[str]:
+def untrusted() -> t.Iterator[str]:
     """A server whose certificate nobody vouches for."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *subject],
-        check=True, capture_output=True,
-    )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -163,3 +158,33 @@ def test_a_report_that_cannot_be_written_fails_the_run_with_its_state_out(
     assert done.code == 1
     assert "report_path" in done.complaints[0]
     assert done.states[-1] == {"n": 1}
+
+
+def test_a_handshake_that_is_cut_off_is_tried_again(run_target: RunTarget, rude: str) -> None:
+    done = run_target(schema(), event(1), state(a=1), endpoint_url=rude, max_retry_seconds=2)
+    assert done.code == 1
+    (line,) = done.complaints
+    assert "no secure connection" in line
+    assert "given up after" in line
+    assert done.report["retries"] > 0
+    assert done.report["events_in_doubt"] == 0
+
+
+@pytest.fixture
+def rude() -> t.Iterator[str]:
+    """A server that takes the hello of TLS and hangs up."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1 << 16)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    server.join()
