@@ -268,16 +268,18 @@ class EventMaker:
         candidates = (self._mapping.event_time_property,) if self._mapping.event_time_property else TIME_NAMES
         present = [key for key in candidates if found.get(key) not in (None, "")]
         consumed = {self._name_key, self._user_key, *candidates}
-        columns = tuple(
+        columns = [
             key
             for key, value in found.items()
             if key not in consumed and value is not None and (self._keeps_metadata or not key.startswith("_sdc_"))
-        )
+        ]
+        # A name that needs no mending is never the one that gives way.
+        columns.sort(key=lambda key: not names.is_allowed(names.split_scope(key)[1]))
         self._note_types(name, columns, found)
         plan = _Plan(
             time=present[0] if present else None,
             rivals=tuple(present[1:]),
-            columns=columns,
+            columns=tuple(columns),
             integers=tuple(key for key in columns if type(found[key]) is int),
         )
         if self._is_event_already(found, present, columns):
@@ -289,7 +291,7 @@ class EventMaker:
             self._plans[shape] = plan
         return plan
 
-    def _is_event_already(self, found: dict[str, t.Any], present: list[str], columns: tuple[str, ...]) -> bool:
+    def _is_event_already(self, found: dict[str, t.Any], present: list[str], columns: list[str]) -> bool:
         """Whether a record of this shape is an event as CoolaData takes it, but for the name of its time."""
         return (
             not self._key_properties
@@ -305,7 +307,7 @@ class EventMaker:
             and self._writer.keeps_names(columns)
         )
 
-    def _note_types(self, name: str, columns: tuple[str, ...], found: dict[str, t.Any]) -> None:
+    def _note_types(self, name: str, columns: t.Iterable[str], found: dict[str, t.Any]) -> None:
         """CoolaData fixes a property's type when it first comes; a later event with another type is invalid."""
         types = self._facts.types
         if len(types) > MAX_REMEMBERED or len(self._facts.type_changes) > MAX_REMEMBERED:

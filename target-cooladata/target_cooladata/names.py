@@ -93,6 +93,11 @@ class NameBook:
                 self._owners[found.lower()] = name
         return found
 
+    def set_apart(self, name: str) -> str:
+        """Put a hash behind a mended name from now on: another property has stood beside it under that name."""
+        found = self.changed[name] = hashed(sanitize(name), name)
+        return found
+
     def _own(self, name: str) -> None:
         owner = self._owners.setdefault(name.lower(), name) if len(self._owners) < MAX_REMEMBERED else name
         if owner != name and not is_allowed(owner):

@@ -107,6 +107,8 @@ class PropertyWriter:
             detail = f"CoolaData takes letters, digits and underscores, not {name!r}; `property_names` can mend it"
             raise Rejected(reason, detail)
         allowed = free = self._book.sent(name)
+        if free.lower() in used and not names.is_allowed(name) and not self._rejects_names:
+            allowed = free = self._book.set_apart(name)
         number = 1
         while free.lower() in used:
             if self._rejects_names:

@@ -90,6 +90,16 @@ def test_names_that_differ_in_case_alone_do_not_overwrite_each_other() -> None:
     assert Maker({"property_names": "reject"}).reason(ours(Id=1, id=2)) == "name_collision"
 
 
+def test_a_name_that_needs_no_mending_never_gives_way_whatever_the_order() -> None:
+    maker = Maker()
+    first = maker.event(ours(**{"a.b": 1, "a_b": 2}))
+    assert first["a_b"] == 2
+    (mended,) = (name for name in first if name.startswith("a_b_"))
+    assert first[mended] == 1
+    assert maker.event(ours(a_b=3))["a_b"] == 3
+    assert maker.event(ours(**{"a.b": 4}))[mended] == 4
+
+
 def test_the_properties_of_scope_keep_their_prefix_and_configured_ones_get_it() -> None:
     maker = Maker(user_properties=("plan",), session_properties=("ip",))
     record = ours(**{"{u}city": "X", "plan": "gold", "ip": "192.0.2.1"})
