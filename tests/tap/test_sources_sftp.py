@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.sftp import SftpSource
 from tap_coolafile.uris import parse
-from tests.sftp_server import SftpServer
+from tests.sftp_server import SSHD, SftpServer
 from tests.tap.conftest import Workplace, checked, event
 
 if t.TYPE_CHECKING:
@@ -18,6 +19,8 @@ if t.TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    if not Path(SSHD).exists():
+        pytest.skip("OpenSSH's server is not installed (Debian: openssh-server)")
     server = SftpServer(tmp_path_factory.mktemp("sftp") / "server")
     yield server
     server.stop()
