@@ -54,6 +54,13 @@ class Pattern(msgspec.Struct, frozen=True):
             return path.startswith(self.path)
         return _matcher(self.path).fullmatch(path) is not None
 
+    def may_match_below(self, folder: str) -> bool:
+        """Tell whether a folder in the same place, ending in `/`, can hold what belongs to this entry."""
+        if not (folder.startswith(self.literal) or self.literal.startswith(folder)):
+            return False
+        flat = self.kind == "glob" and "**" not in self.path
+        return not flat or folder.count("/") <= self.path.count("/")
+
 
 def parse(uri: str) -> Pattern:
     """Read one entry of `uris`; relative local paths become absolute.

@@ -84,17 +84,10 @@ class LocalSource:
             path = folder + name
             if not name.endswith("/"):
                 yield path
-            elif self._may_hold(path) and (path > after or after.startswith(path)):
+            elif self._pattern.may_match_below(path) and (path > after or after.startswith(path)):
                 real = os.path.realpath(path)
                 if real not in above:  # a symbolic link to a folder above would never end
                     yield from self._walk(path, after, (*above, real))
-
-    def _may_hold(self, folder: str) -> bool:
-        literal = self._pattern.literal
-        if not (folder.startswith(literal) or literal.startswith(folder)):
-            return False
-        flat = self._pattern.kind == "glob" and "**" not in self._pattern.path
-        return not flat or folder.count("/") <= self._pattern.path.count("/")
 
 
 def _wanted(entry: os.DirEntry[str]) -> bool:

@@ -137,7 +137,7 @@ class SftpSource:
             if not path.endswith("/"):
                 if path > after and self._pattern.matches(path):
                     yield self._described(path, entries[path])
-            elif self._may_hold(path) and (path > after or after.startswith(path)):
+            elif self._pattern.may_match_below(path) and (path > after or after.startswith(path)):
                 yield from self._walk(path, after, (*above, real))
 
     def _entries(self, folder: str) -> t.Iterator[tuple[str, paramiko.SFTPAttributes]]:
@@ -153,13 +153,6 @@ class SftpSource:
                 yield path + "/", attributes
             elif stat.S_ISREG(attributes.st_mode or 0):
                 yield path, attributes
-
-    def _may_hold(self, folder: str) -> bool:
-        literal = self._pattern.literal
-        if not (folder.startswith(literal) or literal.startswith(folder)):
-            return False
-        flat = self._pattern.kind == "glob" and "**" not in self._pattern.path
-        return not flat or folder.count("/") <= self._pattern.path.count("/")
 
     def _refused(self, path: str, error: Exception) -> StorageError:
         why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
