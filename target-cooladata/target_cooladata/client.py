@@ -97,7 +97,7 @@ class Client:
         self._url = f"{url.rstrip('/')}/{settings.api_version}/{app_key}/track"
         self._host = urlsplit(url).netloc
         self._timeout = settings.request_timeout_seconds
-        # Looked up once: with trust_env, requests would search the environment and ~/.netrc on every call.
+        # A session would search the environment and ~/.netrc, and build the same request anew, on every call.
         self._proxies = requests.utils.get_environ_proxies(self._url)
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._local = threading.local()
@@ -106,14 +106,7 @@ class Client:
         """Send one body and judge the answer."""
         deadline = time.monotonic() + 2 * self._timeout  # one to connect, one to answer
         try:
-            with self._session().post(
-                self._url,
-                data=body,
-                headers=_FORM,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with self._send(body) as response:
                 answer = _read(response, deadline)
         except requests.RequestException as error:
             return self._no_answer(error)
@@ -125,18 +118,16 @@ class Client:
             )
         return judge(response.status_code, answer, response.headers.get("Retry-After"))
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            session.proxies.update(self._proxies)
-            session.verify = self._verify
-            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-            session.mount("https://", adapter)
-            session.mount("http://", adapter)
-            self._local.session = session
-        return session
+    def _send(self, body: bytes) -> requests.Response:
+        if not hasattr(self._local, "adapter"):
+            with requests.Session() as session:
+                self._local.request = session.prepare_request(requests.Request("POST", self._url, headers=_FORM))
+            self._local.adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+        request: requests.PreparedRequest = self._local.request
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        adapter: HTTPAdapter = self._local.adapter
+        return adapter.send(request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies)
 
     def _no_answer(self, error: requests.RequestException) -> Outcome:
         if isinstance(error, requests.exceptions.SSLError):

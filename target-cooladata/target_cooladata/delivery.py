@@ -77,8 +77,7 @@ class Delivery(t.Generic[T]):
         Raises:
             DeliveryError: nothing more can be delivered.
         """
-        # Some more than may be sent, so that a place that gets free is filled at once; the gate keeps to the limit.
-        while len(self._in_flight) >= self._sender.gate.limit + self._sender.gate.limit // 4 + 1:
+        while len(self._in_flight) >= self._places():
             self._settle_one(POLL_SECONDS)
             self._idle()
         if self._workers <= len(self._in_flight):
@@ -87,6 +86,14 @@ class Delivery(t.Generic[T]):
             threading.Thread(target=self._work, name=f"delivery-{self._workers}", daemon=True).start()
         self._in_flight[ticket] = len(items)
         self._waiting.put(Settlement(ticket=ticket, items=items))
+
+    def _places(self) -> int:
+        """Some more than may be sent, so that a place that gets free is filled at once; the gate keeps to the limit.
+
+        One at a time, they go in order.
+        """
+        limit = self._sender.gate.limit
+        return limit + limit // 4 + 1 if limit > 1 else 1
 
     def settle(self) -> None:
         """Take in what has come back, without waiting.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 import typing as t
 from collections import Counter
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -56,8 +57,8 @@ REASONS: dict[str, str] = {
 MAX_REMEMBERED = 10_000  # properties whose type is followed; names beyond that are values
 _MAX_PLANS = 4_096
 _UNCHANGED = frozenset({str, int, float})
-_EVENT_TIME = b'"event_timestamp_epoch":'
-_GROWTH = len(_EVENT_TIME) - len(b'"event_time_ts":')
+_TIME, _EVENT_TIME = b'"event_time_ts":', b'"event_timestamp_epoch":'
+_GROWTH = len(_EVENT_TIME) - len(_TIME)
 
 
 class Facts:
@@ -142,7 +143,8 @@ class EventMaker:
             Rejected: with a reason of `REASONS`.
             MissingKeyPropertiesError: the record lacks its key, which breaks the Singer specification.
         """
-        event = self._at_a_glance(record) or self._rebuilt(record, time_extracted)
+        known = self.at_a_glance((record,))
+        event = known[0] if known else self._rebuilt(record, time_extracted)
         if self._stamper is not None:
             event = self._stamper.stamp(event, record, position)
         if len(event) > MAX_EVENT_BYTES:
@@ -151,21 +153,36 @@ class EventMaker:
             raise Rejected(reason, detail)
         return event
 
-    def _at_a_glance(self, record: bytes) -> bytes | None:
-        """The record with its time renamed, if that is all it needs."""
-        if self._form.decode is None:
-            return None
-        try:
-            moment = self._form.decode(record).event_time_ts
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None
-        event = record.replace(b'"event_time_ts":', _EVENT_TIME)
-        if len(event) - len(record) != _GROWTH:  # spelled in another way, or there twice
-            return None
-        earliest, latest = self._facts.window
-        if not earliest <= moment <= latest:
-            self._facts.outside_window += 1
-        return event
+    def at_a_glance(self, records: t.Sequence[bytes | None], begin: int = 0) -> list[bytes]:
+        """The hot loop: records that need nothing but their time renamed.
+
+        Args:
+            records: what may be records, or None.
+            begin: the index of the first one to look at.
+
+        Returns:
+            Their events, up to the first one that is not known so: which may be anything.
+        """
+        events: list[bytes] = []
+        decode, (earliest, latest), outside = self._form.decode, self._facts.window, 0
+        if decode is None:
+            return events
+        for record in islice(records, begin, None):
+            if record is None:
+                break
+            try:
+                moment = decode(record).event_time_ts
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                break
+            event = record.replace(_TIME, _EVENT_TIME)
+            size = len(event)
+            if size - len(record) != _GROWTH or size > MAX_EVENT_BYTES:  # spelled in another way, or there twice
+                break
+            if not earliest <= moment <= latest:
+                outside += 1
+            events.append(event)
+        self._facts.outside_window += outside
+        return events
 
     def _rebuilt(self, record: bytes, time_extracted: str | None) -> bytes:
         found = self._decoded(record)
@@ -174,9 +191,9 @@ class EventMaker:
         plan = self._plans.get(shape)
         if plan is None or (plan.time and found[plan.time] == ""):
             plan = self._plan(shape, name, found)
-            known_now = self._at_a_glance(record)
-            if known_now is not None:
-                return known_now
+            known_now = self.at_a_glance((record,))
+            if known_now:
+                return known_now[0]
         user = self._user_id(found)
         moment = self._moment(found, plan, time_extracted)
         for key in plan.integers:

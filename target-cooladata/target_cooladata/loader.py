@@ -12,6 +12,7 @@ import typing as t
 from collections import Counter
 from decimal import Decimal
 from functools import partial
+from itertools import count, repeat
 from operator import attrgetter
 from pathlib import Path
 
@@ -37,7 +38,7 @@ if t.TYPE_CHECKING:
     from singer_sdk.mapper import PluginMapper
 
     from target_cooladata.client import Client
-    from target_cooladata.reader import Message
+    from target_cooladata.reader import Message, Taker
     from target_cooladata.settings import Settings
 
 _INPUT_FAILURES = (InputError, RecordsWithoutSchemaException, MissingKeyPropertiesError)
@@ -160,13 +161,24 @@ class Loader:
         """Take a RECORD."""
         self._known_lane(message.stream).take(bytes(message.record), message.time_extracted)
 
+    def taker(self, stream: str) -> Taker | None:
+        """Give what takes records of a stream at a glance, if anything may."""
+        if self._mapper is not None or self._stamper is not None or stream == report.MELTANO_TEST_STREAM:
+            return None
+        return partial(self._load_known, self._lane(stream))
+
     def on_batch(self, message: Message) -> None:
         """Take a BATCH: its rows are records like any other."""
-        take = self._known_lane(message.stream).take
+        take, take_known = self._known_lane(message.stream).take, self.taker(message.stream)
         for uri in message.manifest or ():
             for rows in batch_files.rows(uri, message.encoding or {}, self._settings.batch_root):
-                for row in rows:
-                    take(row, message.time_extracted)
+                index = 0
+                while index < len(rows):
+                    if take_known is not None and self._has_begun:
+                        index += take_known(rows, index)
+                    if index < len(rows):
+                        take(rows[index], message.time_extracted)
+                        index += 1
                 self.tick()
 
     def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
@@ -302,12 +314,24 @@ class Loader:
             lane.tally.records_read += 1
             self._reject(lane.stream, record, verdict.reason, verdict.detail)
             return
-        self._position = position
-        lane.tally.records_read += 1
-        if self._knows_any and self._journal is not None and self._journal.knows(position, lane.stream, record):
-            lane.tally.events_already_delivered += 1
-            return
-        self._batcher.add(Event(body, lane.stream, record, position))
+        self._accept(lane, (record,), (body,))
+
+    def _load_known(self, lane: _Lane, records: t.Sequence[bytes | None], begin: int) -> int:
+        """Take records at a glance; what was around them has not been looked at."""
+        bodies = lane.maker.at_a_glance(records, begin)
+        if bodies:
+            self._accept(lane, t.cast("list[bytes]", records[begin : begin + len(bodies)]), bodies)
+        return len(bodies)
+
+    def _accept(self, lane: _Lane, records: t.Sequence[bytes], bodies: t.Sequence[bytes]) -> None:
+        events = list(map(Event, bodies, repeat(lane.stream), records, count(self._position + 1)))
+        self._position += len(events)
+        lane.tally.records_read += len(events)
+        if self._knows_any and (journal := self._journal) is not None:
+            fresh = [event for event in events if not journal.knows(event.position, event.stream, event.record)]
+            lane.tally.events_already_delivered += len(events) - len(fresh)
+            events = fresh
+        self._batcher.extend(events)
 
     def _reject(self, stream: str, record: bytes, reason: str, detail: str, status: int | None = None) -> None:
         try:
@@ -361,8 +385,8 @@ class Loader:
 
     def _on_settled(self, settlement: Settlement[Event]) -> None:
         tally = self.tally
-        for stream, count in Counter(map(_stream_of, settlement.delivered)).items():
-            tally.stream(stream).events_delivered += count
+        for stream, delivered in Counter(map(_stream_of, settlement.delivered)).items():
+            tally.stream(stream).events_delivered += delivered
         tally.calls += settlement.calls
         tally.retries += settlement.retries
         tally.in_doubt += settlement.in_doubt

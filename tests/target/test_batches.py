@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import typing as t
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_batch_leaves_when_it_is_full() -> None:
     batcher = Sent(max_events=2)
     events = [event(f'{{"n":{number}}}') for number in range(5)]
     for one in events:
-        batcher.add(one)
+        batcher.extend([one])
     assert batcher.batches == [(0, events[:2]), (1, events[2:4])]
     assert len(batcher) == 1
     batcher.flush()
@@ -65,22 +66,32 @@ def test_a_batch_leaves_when_it_is_full() -> None:
     assert batcher.batches[2:] == [(2, events[4:])]
 
 
-def test_no_batch_has_more_bytes_than_allowed() -> None:
-    batcher = Sent(max_bytes=100)
-    events = [event(f'{{"n":"{"x" * number}"}}') for number in range(40)]
-    for one in events:
-        batcher.add(one)
+@given(st.lists(st.integers(0, 60), max_size=60), st.integers(1, 60), st.integers(1, 9))
+def test_no_batch_has_more_bytes_or_events_than_allowed_however_they_come(
+    lengths: list[int], at_once: int, max_events: int
+) -> None:
+    batcher = Sent(max_bytes=100, max_events=max_events)
+    events = [event(f'{{"n":"{"x" * length}"}}') for length in lengths]
+    for begin in range(0, len(events), at_once):
+        batcher.extend(events[begin : begin + at_once])
     batcher.flush()
-    assert [one for _, batch in batcher.batches for one in batch] == events
-    assert [ticket for ticket, _ in batcher.batches] == list(range(len(batcher.batches)))
-    assert all(len(unquote_to_bytes(raw_body(batch))) <= 100 for _, batch in batcher.batches)
+    batches = [batch for _, batch in batcher.batches]
+    assert [one for batch in batches for one in batch] == events
+    assert [ticket for ticket, _ in batcher.batches] == list(range(len(batches)))
+    for batch, following in itertools.zip_longest(batches, batches[1:]):
+        assert size(batch) <= 100
+        assert len(batch) <= max_events
+        assert not following or len(batch) == max_events or size([*batch, following[0]]) >= 100
+
+
+def size(batch: t.Sequence[Event]) -> int:
+    return len(unquote_to_bytes(raw_body(batch)))
 
 
 def test_an_event_larger_than_a_batch_travels_alone() -> None:
     batcher = Sent(max_bytes=50)
     small, large = event("{}"), event(f'{{"a":"{"x" * 100}"}}')
-    for one in (small, large, small):
-        batcher.add(one)
+    batcher.extend([small, large, small])
     batcher.flush()
     assert [batch for _, batch in batcher.batches] == [[small], [large], [small]]
 
@@ -89,7 +100,7 @@ def test_a_batch_is_due_when_its_first_event_is_old() -> None:
     batcher = Sent(max_age=5)
     now = time.monotonic()
     assert not batcher.is_due(now + 100)
-    batcher.add(event("{}"))
+    batcher.extend([event("{}")])
     assert not batcher.is_due(now + 4)
     assert batcher.is_due(time.monotonic() + 5)
 
@@ -98,8 +109,8 @@ def test_an_event_is_in_a_batch_also_when_sending_the_one_before_it_fails() -> N
     def fail(ticket: int, events: list[Event]) -> None:
         raise InterruptedError(ticket, events)
 
-    batcher = Batcher(max_events=300, max_bytes=25, max_age=5, issue=lambda: 0, send=fail)
-    batcher.add(event('{"n":1}'))
+    batcher = Batcher(max_events=2, max_bytes=25, max_age=5, issue=lambda: 0, send=fail)
+    batcher.extend([event('{"n":1}')])
     with pytest.raises(InterruptedError):
-        batcher.add(event('{"n":2}'))
-    assert len(batcher) == 1
+        batcher.extend([event('{"n":2}'), event('{"n":3}'), event('{"n":4}')])
+    assert len(batcher) == 3

@@ -252,9 +252,8 @@ def test_no_call_follows_the_end_of_a_run() -> None:
         first.set()
         return Outcome(Kind.RETRY, "busy", 429, retry_after=60)
 
-    run = Run(send)
+    run = Run(send, retry_seconds=900)
     run.delivery.submit(run.delivery.issue(), [1])
-    run.delivery.submit(run.delivery.issue(), [2])
     first.wait(30)
     run.delivery.abort(5)
     assert run.delivery.in_flight == 0

@@ -1,23 +1,29 @@
 from __future__ import annotations
 
+import functools
 import io
 import os
 import threading
 import typing as t
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_cooladata.exceptions import InputError
-from target_cooladata.reader import Message, MessageReader, chunks_of_lines
+from target_cooladata.reader import Message, MessageReader, Taker, chunks_of_lines
 from tests.singer import record, schema, state
+
+_flat = msgspec.json.Decoder(dict[str, str | int]).decode
 
 
 class Heard:
-    """A handler that remembers what it was given."""
+    """A handler that remembers what it was given, and knows flat objects of texts and integers at a glance."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, glances: bool = True) -> None:
+        self.glances = glances
+        self.taken = 0
         self.messages: list[t.Any] = []
         self.ticks = 0
         self.abandoned = False
@@ -33,6 +39,20 @@ class Heard:
 
     def on_record(self, message: Message) -> None:
         self.messages.append(("record", message.stream, bytes(message.record)))
+
+    def taker(self, stream: str) -> Taker | None:
+        return functools.partial(self._take, stream) if self.glances else None
+
+    def _take(self, stream: str, records: t.Sequence[bytes | None], begin: int) -> int:
+        for index in range(begin, len(records)):
+            found = records[index]
+            try:
+                _flat(found or b"")
+            except msgspec.MsgspecError:
+                return index - begin
+            self.messages.append(("record", stream, found))
+            self.taken += 1
+        return len(records) - begin
 
     def on_state(self, message: Message) -> None:
         self.messages.append(("state", bytes(message.value)))
@@ -68,6 +88,82 @@ def test_messages_are_handed_over_in_order_and_records_stay_raw() -> None:
 
 def test_messages_without_meaning_here_and_blank_lines_are_passed_over() -> None:
     assert read('{"type": "ACTIVATE_VERSION", "stream": "s", "version": 1}\n', "\n", "  \r\n").messages == []
+
+
+# What may stand around and between, well formed or not, so that pieces of one line look like the frame of another.
+_HEADS = (
+    '{"type":"RECORD","stream":"s","record":',
+    '{"type": "RECORD", "stream": "s", "record": ',
+    '{"record":',
+    '{"type":"RECORD","stream":"other","record":',
+    '{"type":"STATE","value":',
+    '{"type":"RECORD","stream":"s","x":{"a":1},"record":',
+    '{"x":{"record":{"a":1}},"type":"RECORD","stream":"s","record":',
+    '{"type":"RECORD","stream":"s","record":{"a":0},"record":',
+)
+_RECORDS = (
+    '{"a":1}',
+    '{"a":2,"b":"x"}',
+    '{"a":"}"}',
+    '{"a":"\\""}',
+    '{"a":{"a":1}}',
+    '{"a":1},"x":{"a":1}',
+    '{"a":1},"record":{"a":2}',
+    '{"a":1',
+    '{"a":NaN}',
+    "0",
+    "{}",
+    '{"a":1},"time_extracted":"t"},{"a":1}',
+)
+_TAILS = (
+    "}",
+    ',"time_extracted":"t"}',
+    ',"time_extracted": "t"} ',
+    ',"record":{"a":1}}',
+    ',"type":"RECORD","stream":"s"}',
+    ',"stream":"third"}',
+    ',"version":1}',
+    ',"x":{"a":1}}',
+    "",
+    "}}",
+    ',"time_extracted":1}',
+)
+_lines = st.tuples(st.sampled_from(_HEADS), st.sampled_from(_RECORDS), st.sampled_from(_TAILS)).map("".join)
+
+
+@given(st.lists(st.lists(_lines, max_size=3), max_size=4), st.lists(_lines, max_size=9))
+def test_what_is_taken_at_a_glance_is_what_decoding_every_line_gives(frames: list[list[str]], last: list[str]) -> None:
+    # A frame that was learned counts from the next hundred lines on.
+    lines = [f"{line}\n" for few in frames for line in (*few, *["\n"] * (100 - len(few)))] + [
+        f"{line}\n" for line in last
+    ]
+    data = "".join(lines).encode()
+
+    def ending(heard: Heard) -> str | None:
+        try:
+            MessageReader(heard).process_lines(io.BytesIO(data), {})
+        except InputError as refusal:
+            return str(refusal)
+        return None
+
+    quick, slow = Heard(), Heard(glances=False)
+    assert ending(quick) == ending(slow)
+    assert [_stripped(one) for one in quick.messages] == [_stripped(one) for one in slow.messages]
+
+
+def _stripped(message: tuple[t.Any, ...]) -> tuple[t.Any, ...]:
+    return tuple(part.strip() if isinstance(part, bytes) else part for part in message)
+
+
+def test_lines_that_differ_in_the_record_alone_are_taken_at_a_glance() -> None:
+    lines = [record("s", time_extracted="t", a=number) for number in range(1_000)]
+    heard = read(*lines[:500], state(n=1), *lines[500:])
+    assert heard.taken == 900
+    assert heard.messages[499:502] == [
+        ("record", "s", b'{"a": 499}'),
+        ("state", b'{"n": 1}'),
+        ("record", "s", b'{"a": 500}'),
+    ]
 
 
 def test_line_ends_of_windows_and_a_last_line_without_one_are_fine() -> None:
