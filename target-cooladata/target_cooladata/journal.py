@@ -1,15 +1,12 @@
 """What has been acknowledged since the last STATE that went out, so that a run that died does not send it again.
 
-In: the input's leading STATE, and the position and a hash of each record whose event was acknowledged. Out, after a
-`kill -9` and when the same input comes again from the same STATE: which of its records need not be sent. A record is
-known by its position behind that STATE and its content together, never by its content alone. Behind any other STATE
-nothing is known; but the one before the last is as good as the last, because whoever keeps the states may have died
-before it kept the last one. The file holds no event content; it is appended to before anything else happens with an
+In: the input's leading STATE, the calls that begin, and the position and a hash of each record whose event was
+acknowledged. Out, after a `kill -9` and when the same input comes again from the same STATE: which of its records need
+not be sent, and which were in a call whose answer was never seen. A record is known by its position behind that STATE
+and its content together, never by its content alone. Behind any other STATE nothing is known; but the one before the
+last is as good as the last, because whoever keeps the states may have died before it kept the last one. The file, a
+sequence of `entries`, holds no event content; it is appended to before a call and before anything else happens with an
 acknowledgement, rewritten when a STATE has gone out, and removed when a run ends well.
-
-A file is a sequence of entries: a tag, a position, a length, and that many bytes. `S`: a STATE behind that position, by
-its digest. `A`: acknowledged records from a position on, four bytes of CRC-32 each. An entry cut off by the end of a
-process is ignored.
 """
 
 from __future__ import annotations
@@ -18,17 +15,15 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import struct
 import threading
 import time
 import typing as t
-import zlib
 from array import array
-from itertools import pairwise
+from bisect import bisect_right
+from collections import Counter
 
-import msgspec
-
-from target_cooladata.exceptions import InputError, JournalError
+from target_cooladata.entries import ENTRY, Call, Found, Span, behind, call_entry, digest, fingerprint, read, spans
+from target_cooladata.exceptions import JournalError
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -36,19 +31,6 @@ if t.TYPE_CHECKING:
 MAX_BYTES = 64 << 20  # 16 million acknowledgements with no STATE among them; further ones are not noted
 KEPT_STATES = 2
 MAX_AGE_SECONDS = 30 * 86_400
-ENTRY = struct.Struct("<cQI")
-
-
-class Span(msgspec.Struct, frozen=True):
-    """Hashes of records at positions that follow each other."""
-
-    first: int
-    hashes: bytes
-
-    @property
-    def stop(self) -> int:
-        """The position behind the last one."""
-        return self.first + len(self.hashes) // 4
 
 
 class Journal:
@@ -71,6 +53,8 @@ class Journal:
         self._bytes = 0
         self._spans: list[Span] = []
         self._known: dict[int, int] = {}
+        self._unanswered: Counter[Call] = Counter()
+        self._doubts: list[Call] = []  # in order, without overlaps
         self._marks: list[tuple[bytes, int]] = []
 
     @property
@@ -88,6 +72,7 @@ class Journal:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._marks = [(digest(leading) if leading is not None else bytes(16), 0)]
             taken_over = self._adopt(self._marks[0][0]) if leading is not None and self._adopts else []
+            self._doubts = _merged(self._unanswered)
             self._rewrite()
             for path in taken_over:  # only now, or a kill in between would forget everything
                 path.unlink(missing_ok=True)
@@ -100,6 +85,44 @@ class Journal:
     def known(self) -> int:
         """How many records are known."""
         return len(self._known)
+
+    def doubted(self, positions: t.Iterable[int]) -> int:
+        """Count those of which the run that died had sent the record and never seen an answer."""
+        if not self._doubts:
+            return 0
+        found = 0
+        for position in positions:
+            nearest = bisect_right(self._doubts, position, key=lambda call: call[0]) - 1
+            found += nearest >= 0 and position <= self._doubts[nearest][1] and position not in self._known
+        return found
+
+    def begin_call(self, first: int, last: int) -> None:
+        """Note that a call is about to be sent; called by the thread that sends it.
+
+        Args:
+            first: the position of its first record.
+            last: the position of its last one.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        with self._lock:
+            if not self.is_full and self._file is not None:
+                self._unanswered[first, last] += 1
+                with _explained(self._folder):
+                    self._write(call_entry(b"B", (first, last)))
+
+    def end_call(self, first: int, last: int) -> None:
+        """Note that a call was answered and nothing of it is stored, so that there is no doubt of it.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        with self._lock:
+            if self._unanswered[first, last] > 0 and self._file is not None:
+                self._unanswered[first, last] -= 1
+                with _explained(self._folder):
+                    self._write(call_entry(b"E", (first, last)))
 
     def note(self, records: t.Sequence[tuple[int, int]]) -> None:
         """Note acknowledged records, in the order of their positions; called by the thread that has the answer.
@@ -115,6 +138,7 @@ class Journal:
             if self.is_full or self._file is None:
                 return
             self._spans += noted
+            self._unanswered.pop((records[0][0], records[-1][0]), None)
             with _explained(self._folder):
                 for span in noted:
                     self._append(b"A", span.first, span.hashes)
@@ -143,7 +167,10 @@ class Journal:
             if len(self._marks) > KEPT_STATES:
                 self._marks = self._marks[-KEPT_STATES:]
                 start = self._marks[0][1]
-                self._spans = [rest for span in self._spans if (rest := _behind(span, start))]
+                self._spans = [rest for span in self._spans if (rest := behind(span, start))]
+                self._unanswered = Counter(
+                    {call: left for call, left in self._unanswered.items() if left > 0 and call[1] > start}
+                )
                 self._rewrite()
 
     def close(self, *, finished: bool) -> None:
@@ -156,9 +183,12 @@ class Journal:
                 self._file = None
 
     def _append(self, tag: bytes, position: int, data: bytes) -> None:
+        self._write(ENTRY.pack(tag, position, len(data)) + data)
+
+    def _write(self, entry: bytes) -> None:
         assert self._file is not None  # noqa: S101 - opened by begin
-        self._file.write(ENTRY.pack(tag, position, len(data)) + data)
-        self._bytes += ENTRY.size + len(data)
+        self._file.write(entry)
+        self._bytes += len(entry)
 
     def _rewrite(self) -> None:
         """Begin the file anew; in one step, so that at every moment there is a whole one."""
@@ -171,6 +201,8 @@ class Journal:
             self._append(b"S", position, base)
         for span in self._spans:
             self._append(b"A", span.first, span.hashes)
+        for call in self._unanswered.elements():
+            self._write(call_entry(b"B", call))
         partial.replace(self._path)
         if before is not None:
             before.close()
@@ -189,67 +221,22 @@ class Journal:
                     taken_over.append(path)
         return taken_over
 
-    def _take(self, spans: list[Span]) -> None:
-        self._spans += spans
-        for span in spans:
+    def _take(self, found: Found) -> None:
+        self._spans += found.acknowledged
+        self._unanswered += found.unanswered
+        for span in found.acknowledged:
             self._known.update(enumerate(array("I", span.hashes), start=span.first))
 
 
-def fingerprint(stream: str, record: bytes) -> int:
-    """A hash of a record, which tells nothing of it."""
-    return zlib.crc32(record, zlib.crc32(stream.encode()))
-
-
-def digest(state: bytes) -> bytes:
-    """Sixteen bytes that are equal for equal STATE, however it is spelled.
-
-    Raises:
-        InputError: it holds what JSON readers cannot read.
-    """
-    try:
-        canonical = msgspec.json.encode(msgspec.json.decode(state), order="deterministic")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"a STATE of the input cannot be read ({type(error).__name__})"
-        raise InputError(msg) from None
-    return hashlib.blake2b(canonical, digest_size=16).digest()
-
-
-def spans(records: t.Sequence[tuple[int, int]]) -> t.Iterator[Span]:
-    """Group records whose positions follow each other."""
-    starts = [0, *(index for index, (a, b) in enumerate(pairwise(records), start=1) if b[0] != a[0] + 1)]
-    for start, stop in pairwise([*starts, len(records)]):
-        hashes = array("I", (known for _, known in records[start:stop]))
-        if hashes:
-            yield Span(records[start][0], hashes.tobytes())
-
-
-def _behind(span: Span, position: int) -> Span | None:
-    """The part of a span behind the first so many records; positions count from 1."""
-    if span.stop - 1 <= position:
-        return None
-    skipped = max(0, position + 1 - span.first)
-    return Span(span.first + skipped, span.hashes[skipped * 4 :])
-
-
-def read(data: bytes, leading: bytes) -> list[Span] | None:
-    """The acknowledged records behind a STATE, counted from it; None if the journal does not know it."""
-    base: int | None = None
-    found: list[Span] = []
-    at = 0
-    while at + ENTRY.size <= len(data):
-        tag, position, length = ENTRY.unpack_from(data, at)
-        body = data[at + ENTRY.size : at + ENTRY.size + length]
-        at += ENTRY.size + length
-        if len(body) < length:
-            break
-        if tag == b"A":
-            found.append(Span(position, body))
-        elif body == leading:
-            base = position
-    if base is None:
-        return None
-    rests = [rest for span in found if (rest := _behind(span, base))]
-    return [Span(rest.first - base, rest.hashes) for rest in rests]
+def _merged(calls: t.Iterable[Call]) -> list[Call]:
+    """The same positions, in order and without overlaps."""
+    merged: list[Call] = []
+    for first, last in sorted(calls):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    return merged
 
 
 @contextlib.contextmanager

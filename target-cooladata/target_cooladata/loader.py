@@ -21,10 +21,12 @@ from singer_sdk.exceptions import MissingKeyPropertiesError, RecordsWithoutSchem
 
 from target_cooladata import batch_files, report, summary
 from target_cooladata.batches import BODIES, Batcher, Event
+from target_cooladata.client import Kind
 from target_cooladata.delivery import Delivery
+from target_cooladata.entries import digest, fingerprint
 from target_cooladata.events import EventMaker, Facts
 from target_cooladata.exceptions import InputError, Interrupted, Rejected, RejectLimitError, TargetError
-from target_cooladata.journal import Journal, digest, fingerprint
+from target_cooladata.journal import Journal
 from target_cooladata.ledger import Checkpoint
 from target_cooladata.rejects import RejectsWriter
 from target_cooladata.sending import Policy, Settlement
@@ -37,11 +39,12 @@ if t.TYPE_CHECKING:
 
     from singer_sdk.mapper import PluginMapper
 
-    from target_cooladata.client import Client
+    from target_cooladata.client import Client, Outcome
     from target_cooladata.reader import Message, Taker
     from target_cooladata.settings import Settings
 
 _INPUT_FAILURES = (InputError, RecordsWithoutSchemaException, MissingKeyPropertiesError)
+_NOTHING_STORED = frozenset({Kind.RETRY, Kind.SPLIT, Kind.FATAL})  # the answers that say so
 ABANDON_SECONDS = 8.0  # for calls under way when a run is stopped
 
 _stream_of = attrgetter("stream")
@@ -106,7 +109,7 @@ class Loader:
             unreadable_200=settings.unreadable_200,
         )
         self._delivery: Delivery[Event] = Delivery(
-            lambda events: self._connected().post(self._body(events)),
+            self._post,
             policy,
             on_delivered=self._on_delivered,
             on_settled=self._on_settled,
@@ -373,6 +376,18 @@ class Loader:
             self._client = self._connect()
         return self._client
 
+    def _post(self, events: t.Sequence[Event]) -> Outcome:
+        """Make one call; the journal knows of it from before it leaves until it is answered."""
+        body = self._body(events)
+        if self._journal is None:
+            return self._connected().post(body)
+        call = events[0].position, events[-1].position
+        self._journal.begin_call(*call)
+        outcome = self._connected().post(body)
+        if outcome.kind in _NOTHING_STORED:
+            self._journal.end_call(*call)
+        return outcome
+
     def _send(self, ticket: int, events: list[Event]) -> None:
         if self._settings.dry_run:
             self.tally.count_dry(events)
@@ -390,6 +405,8 @@ class Loader:
         tally.calls += settlement.calls
         tally.retries += settlement.retries
         tally.in_doubt += settlement.in_doubt
+        if settlement.calls and self._journal is not None:
+            tally.in_doubt += self._journal.doubted(event.position for event in settlement.items)
         tally.undelivered += settlement.undelivered
         left = len(settlement.refused)
         for event, outcome in settlement.refused:
