@@ -52,6 +52,8 @@ class Delivery(t.Generic[T]):
         self._waiting: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._in_flight: dict[int, int] = {}
+        # What has come back stays here while its refusals may not be the events' fault; never more than a row has.
+        self._held: list[Settlement[T]] = []
         self._workers = 0
 
     @property
@@ -103,9 +105,10 @@ class Delivery(t.Generic[T]):
         """
         while not self._done.empty():
             self._settle_one(0)
+        self._release()
 
     def drain(self) -> None:
-        """Wait until everything handed over is settled.
+        """Wait until everything handed over is settled, and take the last refusals for what they are.
 
         Raises:
             DeliveryError: nothing more can be delivered.
@@ -113,6 +116,7 @@ class Delivery(t.Generic[T]):
         while self._in_flight:
             self._settle_one(POLL_SECONDS)
             self._idle()
+        self._release(ends_well=True)
 
     def abort(self, seconds: float) -> list[str]:
         """Try nothing again, and give the calls under way some time to end.
@@ -128,6 +132,11 @@ class Delivery(t.Generic[T]):
                 self._settle_one(POLL_SECONDS)
             except TargetError as error:
                 failures.append(str(error))
+        while self._held:
+            try:
+                self._close(self._held.pop(0), ends_well=False)
+            except TargetError as error:
+                failures.append(str(error))
         return failures
 
     def _settle_one(self, timeout: float) -> None:
@@ -136,6 +145,19 @@ class Delivery(t.Generic[T]):
         except queue.Empty:
             return
         del self._in_flight[settlement.ticket]
+        self._held.append(settlement)
+        self._release()
+
+    def _release(self, *, ends_well: bool = False) -> None:
+        """Close what is not held back by a row of refusals; all of it once everything has come back."""
+        for settlement in list(self._held):
+            if ends_well or settlement.failure is not None or not self._sender.is_open(settlement):
+                self._held.remove(settlement)  # before anything may raise
+                self._close(settlement, ends_well=settlement.failure is None)
+
+    def _close(self, settlement: Settlement[T], *, ends_well: bool) -> None:
+        if not ends_well:
+            self._sender.withdraw(settlement)
         self._on_settled(settlement)
         if settlement.failure is not None:
             raise DeliveryError(settlement.failure)

@@ -16,11 +16,11 @@ import tenacity
 from target_cooladata.client import Kind, Outcome
 from target_cooladata.concurrency import Gate
 from target_cooladata.exceptions import TargetError
+from target_cooladata.refusals import MAX_REFUSALS_IN_A_ROW, Row
 
 BACKOFF_SECONDS = 0.5  # the first wait is drawn from 0 to this, each further one from twice as much ...
 MAX_BACKOFF_SECONDS = 30.0  # ... up to this; full jitter, so that several loaders do not come back at once
 MAX_RETRY_AFTER_SECONDS = 300.0  # a hostile or absurd Retry-After must not park a run
-MAX_REFUSALS_IN_A_ROW = 20  # then it is not the events that are wrong
 
 _PASSING = frozenset({Kind.RETRY, Kind.IN_DOUBT})
 
@@ -35,6 +35,7 @@ class Settlement(msgspec.Struct, t.Generic[T]):
         items: the batch.
         delivered: those that are delivered.
         refused: those that the API refuses even alone, each with its last answer.
+        row: the row of refusals that the last of them stand in, and how many stood before it; None if none is refused.
         calls: how many calls it took.
         retries: how many of those repeated one that had failed.
         in_doubt: items in calls whose answer was never seen, which may be stored twice.
@@ -45,6 +46,7 @@ class Settlement(msgspec.Struct, t.Generic[T]):
     items: t.Sequence[T]
     delivered: list[T] = []
     refused: list[tuple[T, Outcome]] = []
+    row: tuple[int, int] | None = None
     calls: int = 0
     retries: int = 0
     in_doubt: int = 0
@@ -92,7 +94,7 @@ class Sender(t.Generic[T]):
         self.gate = Gate(policy.max_concurrency, policy.max_requests_per_second, self.stopping)
         self._understood = False
         self._failure: str | None = None
-        self._refusals_in_a_row = 0
+        self.row = Row()
         self._lock = threading.Lock()
         self._backoff = tenacity.wait_random_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
 
@@ -104,6 +106,16 @@ class Sender(t.Generic[T]):
             settlement.failure = self._stop(str(verdict))
         except Exception as error:  # noqa: BLE001 - a worker that died in silence would hang the run
             settlement.failure = self._stop(f"an internal fault while sending ({type(error).__name__})")
+
+    def is_open(self, settlement: Settlement[T]) -> bool:
+        """Whether some of its refusals stand in a row that nothing has ended yet."""
+        return settlement.row is not None and self.row.is_open(settlement.row[0])
+
+    def withdraw(self, settlement: Settlement[T]) -> None:
+        """The run ends before that row did: the refusals in it do not count, and their events are not delivered."""
+        if settlement.row is not None and self.is_open(settlement):
+            del settlement.refused[settlement.row[1] :]
+            settlement.failure = settlement.failure or "the run was stopped"
 
     def _stop(self, failure: str) -> str:
         """No call is to follow one that says that none can succeed; all batches fail for the first one's reason."""
@@ -120,7 +132,7 @@ class Sender(t.Generic[T]):
         if outcome.kind is Kind.DELIVERED:
             settlement.delivered.extend(items)
             self._on_delivered(items)
-            self._refusals_in_a_row = 0
+            self.row.end()
         elif outcome.kind is not Kind.SPLIT:
             raise _GiveUp(outcome.detail)
         elif len(items) == 1:
@@ -131,16 +143,16 @@ class Sender(t.Generic[T]):
             self._deliver(items[middle:], settlement)
 
     def _refuse(self, item: T, outcome: Outcome, settlement: Settlement[T]) -> None:
-        with self._lock:
-            self._refusals_in_a_row += 1
-            in_a_row = self._refusals_in_a_row
-        if in_a_row >= MAX_REFUSALS_IN_A_ROW:
+        row = self.row.refuse()
+        if settlement.row is None or settlement.row[0] != row:
+            settlement.row = row, len(settlement.refused)
+        settlement.refused.append((item, outcome))
+        if self.row.is_too_long:
             msg = (
-                f"{in_a_row} events in a row were refused alone and none was delivered between them, so it is not the "
-                f"events: {outcome.detail}; check `payload_encoding` and `api_version`"
+                f"{MAX_REFUSALS_IN_A_ROW} events in a row were refused alone and none was delivered between them, so "
+                f"it is not the events: {outcome.detail}; check `payload_encoding` and `api_version`"
             )
             raise _GiveUp(msg)
-        settlement.refused.append((item, outcome))
 
     def _try(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
         """Send until the outcome is final: delivered, to be split, or fatal."""

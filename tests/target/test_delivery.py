@@ -12,7 +12,8 @@ from target_cooladata.client import Kind, Outcome
 from target_cooladata.delivery import Delivery
 from target_cooladata.exceptions import DeliveryError
 from target_cooladata.ledger import Checkpoint
-from target_cooladata.sending import MAX_REFUSALS_IN_A_ROW, Policy, Settlement
+from target_cooladata.refusals import MAX_REFUSALS_IN_A_ROW
+from target_cooladata.sending import Policy, Settlement
 
 Send = t.Callable[[t.Sequence[int]], Outcome]
 
@@ -111,7 +112,61 @@ def test_refusals_in_a_row_with_nothing_delivered_between_stop_the_run() -> None
     run = Run(lambda _: REFUSED)
     with pytest.raises(DeliveryError, match=f"{MAX_REFUSALS_IN_A_ROW} events in a row"):
         run.load(range(300))
-    assert run.settled[0].undelivered == 300 - MAX_REFUSALS_IN_A_ROW + 1
+    assert run.refused == []
+    assert run.settled[0].undelivered == 300
+
+
+def test_a_row_of_refusals_that_stops_the_run_settles_none_of_its_batches() -> None:
+    run = Run(lambda items: REFUSED if items[0] else DELIVERED)
+    run.load([0])
+    delivery = run.delivery
+    delivery.add_state(Checkpoint(b"before the row", 1))
+    for number in range(1, MAX_REFUSALS_IN_A_ROW):
+        delivery.submit(delivery.issue(), [number])
+        delivery.add_state(Checkpoint(b"within the row", number + 1))
+    with pytest.raises(DeliveryError, match="events in a row"):
+        run.load([MAX_REFUSALS_IN_A_ROW])
+    delivery.abort(5)
+    assert delivery.take_state() == Checkpoint(b"before the row", 1)
+    assert run.refused == []
+    assert sum(settlement.undelivered for settlement in run.settled) == MAX_REFUSALS_IN_A_ROW
+
+
+def test_refusals_count_once_something_is_delivered_after_them() -> None:
+    run = Run(lambda items: REFUSED if items[0] == 1 else DELIVERED, concurrency=1)
+    delivery = run.delivery
+
+    def load(number: int) -> None:
+        delivery.submit(delivery.issue(), [number])
+        delivery.add_state(Checkpoint(b"behind %d" % number, number))
+        while delivery.in_flight > 0:
+            delivery.settle()
+
+    load(1)
+    assert delivery.take_state() is None
+    assert run.refused == []
+    load(2)
+    assert run.refused == [1]
+    assert delivery.take_state() == Checkpoint(b"behind 2", 2)
+
+
+def test_refusals_count_at_the_end_of_a_run_that_ends_well() -> None:
+    run = Run(lambda _: REFUSED)
+    run.load([1])
+    run.delivery.add_state(Checkpoint(b"behind 1", 1))
+    assert run.refused == [1]
+    assert run.delivery.take_state() == Checkpoint(b"behind 1", 1)
+
+
+def test_refusals_that_nothing_followed_do_not_count_when_the_run_is_stopped() -> None:
+    run = Run(lambda _: REFUSED)
+    run.delivery.submit(run.delivery.issue(), [1])
+    run.delivery.add_state(Checkpoint(b"behind 1", 1))
+    while run.delivery.in_flight:
+        run.delivery.settle()
+    run.delivery.abort(5)
+    assert (run.refused, run.settled[0].undelivered) == ([], 1)
+    assert run.delivery.take_state() is None
 
 
 def test_as_many_refusals_with_deliveries_between_do_not() -> None:

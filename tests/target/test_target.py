@@ -221,6 +221,22 @@ def test_events_that_the_api_refuses_are_found_and_kept(
     assert done.states == [{"a": 1}]
 
 
+def test_when_one_event_after_the_other_is_refused_state_stays_before_the_first_of_them(
+    run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    sandbox.set_faults({"kind": "status", "status": 400, "after": 1, "times": None})
+    lines = [line for number in range(1, 101) for line in (event(number), state(n=number))]
+    done = run_target(schema(), *lines, batch_size_rows=5, max_concurrency=1)
+    assert done.code == 1
+    assert "20 events in a row were refused" in done.complaints[0]
+    assert done.states[-1] == {"n": 5}
+    assert done.report["events_rejected"] == 0
+    assert done.report["equation_closes"]
+    assert not (tmp_path / "rejects").exists()
+    sandbox.clear_faults()
+    assert run_target(state(n=5), schema(), *lines[10:]).report["events_delivered"] == 95
+
+
 @pytest.mark.parametrize("encoding", ["raw", "data"])
 @pytest.mark.parametrize("version", ["v3", "v2", "v1"])
 def test_every_character_arrives_in_every_encoding(
