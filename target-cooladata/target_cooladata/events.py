@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 import typing as t
-from collections import Counter
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -23,6 +22,7 @@ from singer_sdk.exceptions import MissingKeyPropertiesError
 from target_cooladata import names, times, values
 from target_cooladata.exceptions import Rejected
 from target_cooladata.forms import Form
+from target_cooladata.kinds import Kinds, KindWatch
 
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings, StreamSettings
@@ -54,7 +54,6 @@ REASONS: dict[str, str] = {
     "refused": "the API refused the event, alone and twice",
 }
 
-MAX_REMEMBERED = 10_000  # properties whose type is followed; names beyond that are values
 _MAX_PLANS = 4_096
 _UNCHANGED = frozenset({str, int, float})
 _TIME, _EVENT_TIME = b'"event_time_ts":', b'"event_timestamp_epoch":'
@@ -69,13 +68,12 @@ class Facts:
         self.time_conflicts = 0
         self.digits = 0
         self.book = names.NameBook()
-        self.type_changes: Counter[str] = Counter()
-        self.types: dict[str, str] = {}
+        self.kinds = Kinds()
         now = time.time_ns() // 1_000_000
         self.window = (now - PAST_WINDOW, now + FUTURE_WINDOW)
 
 
-class _Plan(msgspec.Struct, frozen=True):
+class _Plan(msgspec.Struct):
     """What follows from a shape.
 
     Attributes:
@@ -83,12 +81,16 @@ class _Plan(msgspec.Struct, frozen=True):
         rivals: other properties that hold a time, which are not sent.
         columns: the properties to send, in order.
         integers: those of them that must fit into 64 bits.
+        nested: those of them that are sent as their leaves.
+        is_noted: the types of the others are known.
     """
 
     time: str | None
     rivals: tuple[str, ...]
     columns: tuple[str, ...]
     integers: tuple[str, ...]
+    nested: tuple[str, ...]
+    is_noted: bool = False
 
 
 class EventMaker:
@@ -116,6 +118,7 @@ class EventMaker:
         self._key_properties: tuple[str, ...] = ()
         self._decode = msgspec.json.Decoder(dict[str, t.Any]).decode
         self._stamper = stamper
+        self._kinds = KindWatch(settings, facts.kinds)
         self._name_key = mapping.event_name_property or (None if mapping.event_name else "event_name")
         self._user_key = mapping.user_id_property or "user_id"
         self._writer = values.PropertyWriter(
@@ -198,7 +201,11 @@ class EventMaker:
         moment = self._moment(found, plan, time_extracted)
         for key in plan.integers:
             values.check_integer(key, found[key])
-        return self._writer.write(record, plan.columns, name, user, moment)
+        event = self._writer.write(record, plan.columns, name, user, moment)
+        if plan.nested or not plan.is_noted:
+            self._kinds.note(name, plan.nested if plan.is_noted else plan.columns, found)
+            plan.is_noted = True
+        return event
 
     def _decoded(self, record: bytes) -> dict[str, t.Any]:
         try:
@@ -292,15 +299,17 @@ class EventMaker:
         ]
         # A name that needs no mending is never the one that gives way.
         columns.sort(key=lambda key: not names.is_allowed(names.split_scope(key)[1]))
-        self._note_types(name, columns, found)
         plan = _Plan(
             time=present[0] if present else None,
             rivals=tuple(present[1:]),
             columns=tuple(columns),
             integers=tuple(key for key in columns if type(found[key]) is int),
+            nested=self._kinds.nested(columns, found),
         )
         if self._is_event_already(found, present, columns):
             self._form.learn(columns, found)
+            self._kinds.note(name, columns, found)
+            plan.is_noted = True
         # A shape does not tell an empty time from one that counts.
         if all(found.get(key) != "" for key in candidates):
             if len(self._plans) >= _MAX_PLANS:
@@ -323,14 +332,3 @@ class EventMaker:
             and _UNCHANGED.issuperset(map(type, found.values()))
             and self._writer.keeps_names(columns)
         )
-
-    def _note_types(self, name: str, columns: t.Iterable[str], found: dict[str, t.Any]) -> None:
-        """CoolaData fixes a property's type when it first comes; a later event with another type is invalid."""
-        types = self._facts.types
-        if len(types) > MAX_REMEMBERED or len(self._facts.type_changes) > MAX_REMEMBERED:
-            return
-        for key in columns:
-            kind = values.KINDS.get(type(found[key]), "object")
-            before = types.setdefault(key.lower(), kind)
-            if before != kind and (before, kind) != ("number", "integer"):
-                self._facts.type_changes[f"{key[:100]} of {name[:100]}: {before}, then {kind}"] += 1

@@ -43,7 +43,7 @@ def close(tally: report.Tally, facts: Facts, settings: Settings, logger: logging
         numbers_made_text=facts.digits,
         properties_renamed=dict(itertools.islice(facts.book.changed.items(), 1_000)),
         properties_mixed=sorted(facts.book.shared)[:1_000],
-        type_changes=dict(facts.type_changes.most_common(100)),
+        type_changes=dict(facts.kinds.changes.most_common(100)),
         **_estimate(tally, settings, logger),
     )
     _warn(tally, facts, logger)
@@ -93,7 +93,7 @@ def _warn(tally: report.Tally, facts: Facts, logger: logging.Logger) -> None:
             "`stream_maps`, or set `property_names` to `reject`",
             ", ".join(sorted(facts.book.shared)[:20]),
         )
-    for change in list(facts.type_changes)[:20]:
+    for change in list(facts.kinds.changes)[:20]:
         logger.warning("Property type changes, which makes events invalid in CoolaData: %s", change)
     rejected = tally.total("events_rejected")
     if rejected:

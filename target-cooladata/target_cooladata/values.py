@@ -18,7 +18,6 @@ if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings
 
 INT64 = range(-(2**63), 2**63)
-KINDS: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean", list: "string"}
 
 _INT64_DIGITS = 19
 _BOOLEANS = {

@@ -189,17 +189,6 @@ def test_a_record_without_its_key_breaks_the_specification() -> None:
         maker.event(ours())
 
 
-def test_a_property_whose_type_changes_is_reported() -> None:
-    maker = Maker()
-    for value in (1, 2.5, "x"):
-        maker.event(ours(n=value))
-    maker.event(ours(N=3))
-    assert dict(maker.facts.type_changes) == {
-        "n of login: integer, then number": 1,
-        "n of login: integer, then string": 1,
-    }
-
-
 def test_events_outside_the_default_window_are_counted() -> None:
     maker = Maker()
     maker.event(ours())

@@ -91,7 +91,7 @@ def test_both_ways_give_the_same_event_or_the_same_reason(records: list[dict[str
     for record in records:
         assert outcome(quick, record) == outcome(slow, record)
     assert quick.facts.outside_window == slow.facts.outside_window
-    assert set(quick.facts.type_changes) == set(slow.facts.type_changes)
+    assert set(quick.facts.kinds.changes) == set(slow.facts.kinds.changes)
 
 
 def outcome(maker: Maker, record: dict[str, t.Any]) -> t.Any:

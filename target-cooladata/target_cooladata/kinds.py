@@ -1,0 +1,72 @@
+"""The types that properties are sent with.
+
+In: the values of events as they leave. Out: which properties have changed their type within the run, because CoolaData
+fixes a property's type when it first comes, and a later event with another type is invalid. What counts is the type
+that is sent: a boolean is text where `boolean_format` says so, and an object is its leaves or its JSON text.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+
+if t.TYPE_CHECKING:
+    from target_cooladata.settings import Settings
+
+MAX_REMEMBERED = 10_000  # properties whose type is followed; names beyond that are values
+_BOOLEANS = {"string": "string", "integer": "integer", "native": "boolean"}
+
+
+class Kinds:
+    """The types of all properties of a run, whatever the event; shared by all streams."""
+
+    def __init__(self) -> None:
+        self.changes: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def note(self, event: str, name: str, kind: str) -> None:
+        """Take in a property of an event of that name."""
+        if len(self._first) > MAX_REMEMBERED or len(self.changes) > MAX_REMEMBERED:
+            return
+        before = self._first.setdefault(name.lower(), kind)
+        if before != kind and (before, kind) != ("number", "integer"):
+            change = f"{name[:100]} of {event[:100]}: {before}, then {kind}"
+            if change not in self.changes:
+                self.changes[change] += 1
+
+
+class KindWatch:
+    """Knows the types that values are sent with.
+
+    Args:
+        settings: `boolean_format`, `nested_values`.
+        kinds: where to note them.
+    """
+
+    def __init__(self, settings: Settings, kinds: Kinds) -> None:
+        self._note = kinds.note
+        self._flattens = settings.nested_values == "flatten"
+        self._kinds: dict[type, str] = {
+            str: "string",
+            int: "integer",
+            float: "number",
+            bool: _BOOLEANS[settings.boolean_format],
+            list: "string",
+            dict: "string",
+        }
+
+    def nested(self, columns: t.Iterable[str], found: t.Mapping[str, t.Any]) -> tuple[str, ...]:
+        """Say which columns are sent as their leaves, whose types a record's shape does not tell."""
+        return tuple(column for column in columns if type(found[column]) is dict) if self._flattens else ()
+
+    def note(self, event: str, columns: t.Iterable[str], found: t.Mapping[str, t.Any]) -> None:
+        """Take in some columns of an event, and what is below them."""
+        for column in columns:
+            self._note_value(event, column, found[column])
+
+    def _note_value(self, event: str, name: str, value: object) -> None:
+        if type(value) is dict and self._flattens:
+            for key, leaf in value.items():
+                self._note_value(event, f"{name}_{key}", leaf)
+        elif value is not None:
+            self._note(event, name, self._kinds[type(value)])
