@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import signal
 import socket
-import subprocess
 import threading
 import time
 import typing as t
-from pathlib import Path
 
 import pytest
 
 from target_cooladata.report import MELTANO_TEST_STREAM
-from tests.commands import BIN, run, write_config
+from tests.commands import run, write_config
 from tests.singer import APP_KEY, event, record, schema, state
 
 if t.TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox_server import SandboxServer
     from tests.target.conftest import RunTarget
 
@@ -335,27 +333,6 @@ def drip() -> t.Iterator[str]:
     server.join()
 
 
-def test_no_state_is_ahead_of_what_the_api_has_stored(process: Process, sandbox: SandboxServer) -> None:
-    """Read as they come out, each compared with what is stored at that moment."""
-    sandbox.set_faults(
-        {"kind": "status", "status": 503, "every": 5, "times": None, "retry_after": "0"},
-        {"kind": "slow", "delay_ms": 300, "every": 3, "times": None},
-        {"kind": "reset_before_store", "every": 11, "times": None},
-    )
-    total = 6_000
-    lines = [line for n in range(1, total + 1) for line in ([event(n), state(n=n)] if n % 100 == 0 else [event(n)])]
-    speaker = threading.Thread(target=lambda: process.write(schema(), *lines))
-    speaker.start()
-    reached, seen = 0, 0
-    while reached < total:
-        reached = json.loads(process.line())["n"]
-        seen += 1
-        assert sandbox.summary()["distinct"] >= reached
-    speaker.join()
-    assert seen >= 2
-    assert process.end()[0] == 0
-
-
 def test_records_before_their_schema_and_lines_that_are_no_messages_end_the_run(run_target: RunTarget) -> None:
     for lines, words in (
         ([record("a", n=1)], "came before its SCHEMA"),
@@ -381,87 +358,6 @@ def test_meltanos_test_stream_is_taken_and_not_sent(run_target: RunTarget, sandb
 def test_the_report_is_written_where_asked(run_target: RunTarget, tmp_path: Path) -> None:
     done = run_target(schema(), event(1), report_path=str(tmp_path / "deep" / "report.json"))
     assert json.loads((tmp_path / "deep" / "report.json").read_text()) == done.report
-
-
-class Process:
-    """The target as a process that is written to bit by bit."""
-
-    def __init__(self, config: Path) -> None:
-        self.process = subprocess.Popen(
-            [str(BIN / "target-cooladata"), "--config", str(config)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
-        )  # fmt: skip
-
-    def write(self, *lines: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("".join(lines))
-        self.process.stdin.flush()
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-    def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
-
-
-@pytest.fixture
-def process(sandbox: SandboxServer, tmp_path: Path) -> t.Iterator[Process]:
-    config = write_config(
-        tmp_path,
-        endpoint_url=sandbox.url,
-        app_key=APP_KEY,
-        rejects_path=str(tmp_path / "rejects"),
-        max_batch_age_seconds=1,
-    )
-    running = Process(config)
-    yield running
-    if running.process.poll() is None:
-        running.process.kill()
-        running.process.wait()
-    for pipe in (running.process.stdin, running.process.stdout, running.process.stderr):
-        assert pipe is not None
-        with contextlib.suppress(BrokenPipeError):
-            pipe.close()
-
-
-def test_a_batch_that_is_not_full_leaves_while_the_input_is_silent(process: Process, sandbox: SandboxServer) -> None:
-    process.write(schema(), event(1), state(a=1))
-    assert json.loads(process.line()) == {"a": 1}
-    assert sandbox.summary()["valid"] == 1
-    assert process.end()[0] == 0
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_run_in_order_with_state_where_it_is_true(
-    process: Process, sandbox: SandboxServer, number: signal.Signals, code: int
-) -> None:
-    process.write(schema(), event(1), state(a=1))
-    assert json.loads(process.line()) == {"a": 1}
-    sandbox.set_faults({"kind": "status", "status": 503, "times": None})
-    process.write(event(2), state(a=2))
-    process.process.send_signal(number)
-    process.process.send_signal(number)  # Meltano sends two, a moment apart
-    before = time.monotonic()
-    found, out, err = process.end()
-    assert time.monotonic() - before < 10
-    assert found == code
-    assert "2" not in out
-    assert '"equation_closes":true' in err
-    assert "Traceback" not in err
-
-
-def test_a_reader_of_the_states_that_goes_away_ends_the_run_in_order(process: Process) -> None:
-    assert process.process.stdout is not None
-    process.process.stdout.close()
-    process.write(schema(), event(1), state(a=1))
-    assert process.process.stderr is not None
-    err = process.process.stderr.read()
-    assert process.process.wait(60) == 1
-    assert "standard output was closed" in err
-    assert "Traceback" not in err
-    assert "BrokenPipe" not in err
 
 
 def test_the_embedded_sandbox_takes_the_events_and_says_that_it_is_one(tmp_path: Path) -> None:
@@ -498,36 +394,3 @@ def test_a_dry_run_does_everything_but_send(run_target: RunTarget, sandbox: Sand
     assert report["equation_closes"]
     assert len(rejects(tmp_path)) == 1
     assert "Dry run: nothing was sent" in done.stderr
-
-
-def test_memory_stays_bounded_and_a_signal_is_heeded_while_the_api_hangs(
-    process: Process, sandbox: SandboxServer
-) -> None:
-    sandbox.set_faults({"kind": "slow", "delay_ms": 60_000, "times": None, "every": 4})
-    big = event(1, text="x" * 1000)
-    process.write(schema())
-    stop = threading.Event()
-    written = [0]
-
-    def talk() -> None:
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            while not stop.is_set():
-                process.write(big * 100)
-                written[0] += 100
-
-    speaker = threading.Thread(target=talk)
-    speaker.start()
-    before = -1
-    while written[0] != before:  # until back-pressure has reached the writer
-        before = written[0]
-        time.sleep(1)
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", (Path("/proc") / str(process.process.pid) / "status").read_text())[1])  # type: ignore[index]  # Linux has it
-    assert peak < 200_000
-    stop.set()
-    asked = time.monotonic()
-    process.process.send_signal(signal.SIGTERM)
-    assert process.process.wait(15) == 143
-    assert time.monotonic() - asked < 10
-    speaker.join()
-    assert process.process.stderr is not None
-    assert '"equation_closes":true' in process.process.stderr.read()

@@ -1,0 +1,72 @@
+"""STATE on the target's standard output, read as it comes out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import threading
+import time
+import typing as t
+
+from tests.singer import event, schema, state
+
+if t.TYPE_CHECKING:
+    from tests.sandbox_server import SandboxServer
+    from tests.target.conftest import Process, StartTarget
+
+
+def test_no_state_is_ahead_of_what_the_api_has_stored(process: Process, sandbox: SandboxServer) -> None:
+    """Read as they come out, each compared with what is stored at that moment."""
+    sandbox.set_faults(
+        {"kind": "status", "status": 503, "every": 5, "times": None, "retry_after": "0"},
+        {"kind": "slow", "delay_ms": 300, "every": 3, "times": None},
+        {"kind": "reset_before_store", "every": 11, "times": None},
+    )
+    total = 6_000
+    lines = [line for n in range(1, total + 1) for line in ([event(n), state(n=n)] if n % 100 == 0 else [event(n)])]
+    speaker = threading.Thread(target=lambda: process.write(schema(), *lines))
+    speaker.start()
+    reached, seen = 0, 0
+    while reached < total:
+        reached = json.loads(process.line())["n"]
+        seen += 1
+        assert sandbox.summary()["distinct"] >= reached
+    speaker.join()
+    assert seen >= 2
+    assert process.end()[0] == 0
+
+
+def test_a_batch_that_is_not_full_leaves_while_the_input_is_silent(process: Process, sandbox: SandboxServer) -> None:
+    process.write(schema(), event(1), state(a=1))
+    assert json.loads(process.line()) == {"a": 1}
+    assert sandbox.summary()["valid"] == 1
+    assert process.end()[0] == 0
+
+
+def test_a_state_follows_its_acknowledgement_within_a_second_and_another_one_not_within_the_next(
+    start_target: StartTarget, sandbox: SandboxServer
+) -> None:
+    process = start_target(batch_size_rows=1)
+    total, pace, late = 100, 0.05, 0.4  # seconds between events, and for a machine that has other things to do
+
+    def talk() -> None:
+        process.write(schema())
+        for number in range(1, total + 1):
+            process.write(event(number), state(n=number))
+            time.sleep(pace)
+
+    speaker = threading.Thread(target=talk)
+    speaker.start()
+    said: list[tuple[int, float]] = []  # which state, and when
+    while not said or said[-1][0] < total:
+        said.append((json.loads(process.line())["n"], time.time()))
+    speaker.join()
+    assert process.end()[0] == 0
+    moments = [moment for _, moment in said]
+    assert len(said) >= 3
+    assert all(after - before > 1 - late / 2 for before, after in itertools.pairwise(moments))
+    for entry in sandbox.stored():
+        stored_at = dt.datetime.fromisoformat(entry["received_at"]).timestamp()
+        said_at = next(moment for number, moment in said if number >= int(entry["event"]["user_id"][1:]))
+        assert 0 < said_at - stored_at < 1 + late
