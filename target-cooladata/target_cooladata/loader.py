@@ -45,7 +45,7 @@ if t.TYPE_CHECKING:
 
 _INPUT_FAILURES = (InputError, RecordsWithoutSchemaException, MissingKeyPropertiesError)
 _NOTHING_STORED = frozenset({Kind.RETRY, Kind.SPLIT, Kind.FATAL})  # the answers that say so
-ABANDON_SECONDS = 8.0  # for calls under way when a run is stopped
+ABANDON_SECONDS = 7.0  # for calls under way when a run is stopped
 
 _stream_of = attrgetter("stream")
 _decode = msgspec.json.Decoder(dict[str, t.Any], float_hook=Decimal).decode  # as the SDK does; keeps every digit
@@ -93,7 +93,7 @@ class Loader:
         self._logger = logger
         self.tally = report.Tally()
         self._facts = Facts()
-        self._rejects = RejectsWriter(settings.rejects_path, self.tally.run_id)
+        self._rejects = RejectsWriter(settings.rejects_path, self.tally.run_id, lambda: self.signum is not None)
         self._journal = _journal(settings, self.tally.run_id)
         self._states = StateWriter(self._rejects, self._journal, lambda: self.signum is not None)
         has_stamps = settings.run_id_property or settings.event_id_property

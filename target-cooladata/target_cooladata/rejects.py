@@ -2,8 +2,8 @@
 
 In: a record, why it was refused, and what the API said. Out: newline-delimited JSON in
 `PATH/<UTC date>/<run id>.json`, in a local folder (mode 0600) or behind any URI that smart_open can write. After `sync`
-everything written so far is durable; an object store shows an object only once it is closed, so there each `sync`
-closes one (`<run id>.json`, `<run id>-2.json`, …). Nothing is created before the first reject.
+everything written so far is durable; an object store shows an object only once it is whole, so there each `sync`
+uploads one (`<run id>.json`, `<run id>-2.json`, …). Nothing is created before the first reject.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from target_cooladata import uploads
 from target_cooladata.exceptions import RejectsError
 
 
@@ -45,9 +46,11 @@ class RejectsWriter:
     Args:
         path: a local folder or a URI.
         run_id: the name of the file.
+        is_hurried: whether the run is to end soon, so that a storage that does not answer is not waited for.
     """
 
-    def __init__(self, path: str, run_id: str) -> None:
+    def __init__(self, path: str, run_id: str, is_hurried: t.Callable[[], bool] = lambda: False) -> None:
+        self._is_hurried = is_hurried
         self._path = path.removeprefix("file://").rstrip("/") or "/"
         self._is_local = "://" not in self._path
         self._run_id = run_id
@@ -55,6 +58,7 @@ class RejectsWriter:
         self._encode = msgspec.json.Encoder().encode
         self._file: t.IO[bytes] | None = None
         self._parts = 0
+        self._place = ""
         self._dirty = False
         self._failure: RejectsError | None = None
         self.location: str | None = None
@@ -85,8 +89,8 @@ class RejectsWriter:
                 self._file.flush()
                 os.fsync(self._file.fileno())
             else:
-                self._file.close()
-                self._file = None
+                content, self._file = self._file, None
+                uploads.upload(content, self._place, self._is_hurried)
         self._dirty = False
 
     def close(self) -> None:
@@ -106,10 +110,10 @@ class RejectsWriter:
             raise self._failure
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - smart_open raises what each storage's client raises
+        except (OSError, uploads.UploadError) as error:
             self._failure = self._explained(error)
             self.location = None
-            if self._file is not None and self._is_local:  # elsewhere it was closing that failed, at length
+            if self._file is not None:
                 with contextlib.suppress(OSError):
                     self._file.close()
             raise self._failure from None
@@ -117,22 +121,16 @@ class RejectsWriter:
     def _open(self) -> t.IO[bytes]:
         self._parts += 1
         name = self._run_id if self._parts == 1 else f"{self._run_id}-{self._parts}"
-        place = f"{self._path}/{self._date}/{name}.json"
-        file = self._opened(place)
-        self.location = _without_secrets(place)
-        return file
-
-    def _opened(self, place: str) -> t.IO[bytes]:
-        if self._is_local:
-            file = Path(place)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            return open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")  # noqa: PTH123 - mode at creation; closed in close()
-        import smart_open  # noqa: PLC0415 - half a second, for those who need it
-
-        return t.cast("t.IO[bytes]", smart_open.open(place, "wb"))
+        self._place = f"{self._path}/{self._date}/{name}.json"
+        self.location = _without_secrets(self._place)
+        if not self._is_local:
+            return uploads.spool()
+        file = Path(self._place)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")  # noqa: PTH123 - mode at creation; closed in close()
 
     def _explained(self, error: Exception) -> RejectsError:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where = _without_secrets(self._path)
         msg = (
             f"the rejects file cannot be written below {where} ({why}), so a refused record would be lost; "

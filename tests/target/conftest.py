@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import typing as t
 
@@ -41,10 +42,11 @@ def run_target(sandbox: SandboxServer, tmp_path: Path) -> RunTarget:
 class Process:
     """The target as a process that is written to bit by bit."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, env: t.Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [str(BIN / "target-cooladata"), "--config", str(config)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+            env={**os.environ, **(env or {})},
         )  # fmt: skip
 
     def write(self, *lines: str) -> None:
@@ -73,7 +75,7 @@ class Process:
 class StartTarget(t.Protocol):
     """Starts the target as a process, with settings beside the usual ones."""
 
-    def __call__(self, **settings: t.Any) -> Process: ...
+    def __call__(self, *, env: t.Mapping[str, str] | None = None, **settings: t.Any) -> Process: ...
 
 
 @pytest.fixture
@@ -81,12 +83,12 @@ def start_target(sandbox: SandboxServer, tmp_path: Path) -> t.Iterator[StartTarg
     """The target's command, sending to the test's sandbox; what still runs at the end is killed."""
     started: list[Process] = []
 
-    def start(**settings: t.Any) -> Process:
+    def start(*, env: t.Mapping[str, str] | None = None, **settings: t.Any) -> Process:
         usual = {
             "endpoint_url": sandbox.url, "app_key": APP_KEY, "rejects_path": str(tmp_path / "rejects"),
             "journal_path": str(tmp_path / "journal"), "max_batch_age_seconds": 1,
         }  # fmt: skip
-        started.append(Process(write_config(tmp_path, **(usual | settings))))
+        started.append(Process(write_config(tmp_path, **(usual | settings)), env))
         return started[-1]
 
     yield start

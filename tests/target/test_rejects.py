@@ -74,8 +74,10 @@ def test_a_disk_that_is_full_is_named() -> None:
 
 
 def test_the_name_of_a_user_and_a_signature_are_not_told() -> None:
+    writer = RejectsWriter("nosuch://user:secret@host/path?signature=abc", "run")
+    write(writer)
     with pytest.raises(RejectsError) as refusal:
-        write(RejectsWriter("nosuch://user:secret@host/path?signature=abc", "run"))
+        writer.sync()
     assert "secret" not in str(refusal.value)
     assert "abc" not in str(refusal.value)
 
@@ -88,6 +90,9 @@ def test_where_rejects_are_kept_is_told_without_secrets(tmp_path: Path) -> None:
     assert writer.location is not None
     assert writer.location.startswith(str(folder))
     remote = RejectsWriter("nosuch://AKIA:se/cr@et@host/path?X-Signature=abc", "run")
+    write(remote)
+    assert remote.location is not None
+    assert remote.location.startswith("nosuch://host/path")
     with pytest.raises(RejectsError, match="below nosuch://host/path "):
-        write(remote)
+        remote.sync()
     assert remote.location is None
