@@ -89,6 +89,7 @@ class TargetCoolaData(Target):
         )
         self.message_reader = MessageReader(self._loader)
         self.failures: list[str] = []
+        self._heed_signals()
 
     @override
     def process_endofpipe(self) -> None:
@@ -116,7 +117,9 @@ class TargetCoolaData(Target):
 
     @override
     def _setup_signal_handlers(self) -> None:
-        """Replace the SDK's handlers, which write state ahead of what is delivered and exit 0."""
+        """Do without the SDK's handlers, which write state ahead of what is delivered and exit 0."""
+
+    def _heed_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._handle_termination)
             signal.signal(signal.SIGTERM, self._handle_termination)
@@ -130,7 +133,14 @@ class TargetCoolaData(Target):
     def _connect(self) -> Client:
         if self.settings.sandbox_path is None:
             return Client(self.settings.endpoint_url, self.settings.app_key, self.settings)
-        self._sandbox = EmbeddedSandbox(self.settings.sandbox_path)
+        try:
+            self._sandbox = EmbeddedSandbox(
+                self.settings.sandbox_path, is_hurried=lambda: self._loader.signum is not None
+            )
+        except TargetError:
+            if self._loader.signum is not None:
+                raise Interrupted(self._loader.signum) from None
+            raise
         return Client(self._sandbox.url, self.settings.app_key or SANDBOX_KEY, self.settings)
 
     def _disconnect(self) -> None:
