@@ -74,6 +74,7 @@ class Journal:
             taken_over = self._adopt(self._marks[0][0]) if leading is not None and self._adopts else []
             self._doubts = _merged(self._unanswered)
             self._rewrite()
+            self._sweep()
             for path in taken_over:  # only now, or a kill in between would forget everything
                 path.unlink(missing_ok=True)
 
@@ -193,9 +194,7 @@ class Journal:
     def _rewrite(self) -> None:
         """Begin the file anew; in one step, so that at every moment there is a whole one."""
         partial = self._path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        file = os.fdopen(descriptor, "wb", buffering=0)  # survives the process, not the machine
-        fcntl.flock(file, fcntl.LOCK_EX)
+        file = _created(partial)
         before, self._file, self._bytes = self._file, file, 0
         for base, position in self._marks:
             self._append(b"S", position, base)
@@ -206,6 +205,13 @@ class Journal:
         partial.replace(self._path)
         if before is not None:
             before.close()
+
+    def _sweep(self) -> None:
+        """Remove what runs left that were killed while they began their file anew."""
+        for path in self._folder.glob(f"{self._prefix}*.partial"):
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
     def _adopt(self, leading: bytes) -> list[Path]:
         taken_over = []
@@ -226,6 +232,17 @@ class Journal:
         self._unanswered += found.unanswered
         for span in found.acknowledged:
             self._known.update(enumerate(array("I", span.hashes), start=span.first))
+
+
+def _created(path: Path) -> t.IO[bytes]:
+    """Create a file that no other run takes for one left behind."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        file = os.fdopen(descriptor, "wb", buffering=0)  # survives the process, not the machine
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return file
+        file.close()  # another run has removed it before it was locked
 
 
 def _merged(calls: t.Iterable[Call]) -> list[Call]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import stat
 import typing as t
 
@@ -215,6 +216,20 @@ def test_a_run_that_is_under_way_is_left_alone(start: Start) -> None:
     busy = start(S0)
     busy.journal.note(records(1))
     assert not start(S0, "other").journal.known
+
+
+def test_what_a_kill_left_half_written_is_removed_unless_its_run_is_under_way(start: Start, tmp_path: Path) -> None:
+    first = start(S0)
+    (journal,) = tmp_path.iterdir()
+    first.dies()
+    left, busy = journal.with_name(f"{journal.stem}1.partial"), journal.with_name(f"{journal.stem}2.partial")
+    foreign = tmp_path / "another.partial"
+    for path in (left, busy, foreign):
+        path.write_bytes(b"S")
+    with busy.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        start(S0, "next")
+    assert sorted(tmp_path.glob("*.partial")) == sorted([busy, foreign])
 
 
 def test_another_project_knows_nothing(start: Start) -> None:
