@@ -342,8 +342,7 @@ class Loader:
         except TargetError:
             self.tally.undelivered += 1
             raise
-        self.tally.stream(stream).events_rejected += 1
-        self.tally.reject_reasons[reason] += 1
+        self.tally.reject(stream, reason)
         if self._settings.on_reject == "fail" and not self._ended:
             msg = (
                 f"a record of stream {stream!r} was refused ({reason}) and is kept in {self._rejects.location}; the "

@@ -27,6 +27,20 @@ MIN_REJECTS = 100  # fewer refused records never fail a run by their share
 MELTANO_TEST_STREAM = "meltano_test_stream"  # `meltano config test` sends it to see whether a target runs
 
 
+# Of `events.REASONS`: another property may be the one that is meant.
+_MAPPING_REASONS = frozenset(
+    {
+        "missing_event_name",
+        "bad_event_name",
+        "missing_user_id",
+        "bad_user_id",
+        "missing_time",
+        "bad_time",
+        "time_in_seconds",
+    }
+)
+
+
 class StreamTally(msgspec.Struct):
     """Records and events of one stream."""
 
@@ -46,6 +60,7 @@ class Tally:
         self._started = time.monotonic()
         self.streams: dict[str, StreamTally] = {}
         self.reject_reasons: Counter[str] = Counter()
+        self._reasons: dict[str, Counter[str]] = {}  # by stream
         self.undelivered = 0
         self.calls = 0
         self.retries = 0
@@ -62,6 +77,12 @@ class Tally:
     def total(self, field: str) -> int:
         """A count over all streams."""
         return sum(getattr(tally, field) for tally in self.streams.values())
+
+    def reject(self, stream: str, reason: str) -> None:
+        """Count a record that was refused and is kept."""
+        self.stream(stream).events_rejected += 1
+        self.reject_reasons[reason] += 1
+        self._reasons.setdefault(stream, Counter())[reason] += 1
 
     def count_dry(self, events: t.Sequence[Event]) -> None:
         """Count a call that a dry run does not make."""
@@ -84,8 +105,8 @@ class Tally:
     def barren(self) -> list[str]:
         """Say which streams had records of which none was delivered, one sentence each."""
         return [
-            f"stream {name!r}: none of its {tally.events_rejected:,} records became an event; `streams` can say which "
-            "of its properties are the user id, the event time and the event name"
+            f"stream {name!r}: none of its {tally.events_rejected:,} records became an event "
+            f"({_listed(self._reasons[name])}); {_advice(self._reasons[name])}"
             for name, tally in self.streams.items()
             if tally.events_rejected
             and not tally.events_delivered + tally.events_already_delivered
@@ -115,6 +136,22 @@ class Tally:
     def _closes(self, totals: dict[str, int]) -> bool:
         ends = sum(count for field, count in totals.items() if field != "records_read") + self.undelivered
         return totals["records_read"] == ends
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+
+
+def _advice(reasons: Counter[str]) -> str:
+    """What helps most of the records of a stream."""
+    reason = reasons.most_common(1)[0][0]
+    if reason in _MAPPING_REASONS:
+        return "`streams` can say which of its properties are the user id, the event time and the event name"
+    if reason == "refused":
+        return "it is the API that refuses them, and the rejects file says how it answered"
+    if reason == "map_failed":
+        return "`stream_maps` fails on them, and the rejects file says how"
+    return "the rejects file says what is wrong with each"
 
 
 def write(report: dict[str, t.Any], path: str) -> None:

@@ -126,6 +126,22 @@ def test_a_stream_of_which_nothing_was_delivered_fails_the_run(run_target: RunTa
     assert done.states == [{"a": 1}]
 
 
+def test_a_stream_that_the_api_refuses_whole_is_not_blamed_on_the_mapping(
+    run_target: RunTarget, sandbox: SandboxServer
+) -> None:
+    sandbox.set_faults({"kind": "status", "status": 400, "times": None})
+    done = run_target(schema(), event(1), event(2), state(a=1))
+    assert done.code == 1
+    (line,) = done.complaints
+    assert "none of its 2 records became an event (refused 2); it is the API that refuses them" in line
+    assert "`streams`" not in line
+
+
+def test_a_stream_whose_records_are_too_large_is_not_blamed_on_the_mapping(run_target: RunTarget) -> None:
+    done = run_target(schema(), event(1, text="x" * 100_000))
+    assert "(event_too_large 1); the rejects file says" in done.complaints[0]
+
+
 def test_more_rejects_than_allowed_fail_the_run(run_target: RunTarget) -> None:
     bad = [record(n=number) for number in range(100)]
     good = [event(number) for number in range(100)]
