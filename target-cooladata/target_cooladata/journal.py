@@ -21,12 +21,15 @@ import typing as t
 from array import array
 from bisect import bisect_right
 from collections import Counter
+from pathlib import Path
+
+import msgspec
 
 from target_cooladata.entries import ENTRY, Call, Found, Span, behind, call_entry, digest, fingerprint, read, spans
 from target_cooladata.exceptions import JournalError
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
+    from target_cooladata.settings import Settings
 
 MAX_BYTES = 64 << 20  # 16 million acknowledgements with no STATE among them; further ones are not noted
 KEPT_STATES = 2
@@ -232,6 +235,26 @@ class Journal:
         self._unanswered += found.unanswered
         for span in found.acknowledged:
             self._known.update(enumerate(array("I", span.hashes), start=span.first))
+
+
+def journal_of(settings: Settings, run_id: str) -> Journal | None:
+    """Give the journal of a run, if it is to have one."""
+    if not settings.journal_path or settings.dry_run:
+        return None
+    identity = [
+        settings.endpoint_url,
+        settings.app_key,
+        settings.streams,  # what was loaded by another mapping is to be loaded again
+        settings.event_time_fallback,
+        settings.time_zone,
+        settings.nested_values,
+        settings.property_names,
+        settings.boolean_format,
+        settings.add_record_metadata,
+    ]
+    # A sandbox that was deleted has nothing of what was acknowledged.
+    adopts = settings.sandbox_path is None or Path(settings.sandbox_path).exists()
+    return Journal(Path(settings.journal_path), msgspec.json.encode(identity).decode(), run_id, adopts=adopts)
 
 
 def _created(path: Path) -> t.IO[bytes]:
