@@ -14,15 +14,15 @@ from __future__ import annotations
 import time
 import typing as t
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 import msgspec
 from singer_sdk.exceptions import MissingKeyPropertiesError
 
-from target_cooladata import names, times, values
+from target_cooladata import names, values
 from target_cooladata.exceptions import Rejected
 from target_cooladata.forms import Form
 from target_cooladata.kinds import Kinds, KindWatch
+from target_cooladata.mandatory import Mandatory
 
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings, StreamSettings
@@ -33,7 +33,6 @@ DAY = 86_400_000  # milliseconds
 HOUR = 3_600_000
 PAST_WINDOW = 30 * DAY  # CoolaData, Handling Invalid Events: past 30 days, future 1 hour, unless the project says other
 FUTURE_WINDOW = HOUR
-TIME_NAMES = ("event_time_ts", "event_timestamp_epoch", "event_timestamp")  # the first one present counts
 
 REASONS: dict[str, str] = {
     "not_an_object": "the record is not a JSON object",
@@ -108,19 +107,15 @@ class EventMaker:
         self, stream: str, mapping: StreamSettings, settings: Settings, facts: Facts, stamper: Stamper | None = None
     ) -> None:
         self._stream = stream
-        self._mapping = mapping
-        self._settings = settings
         self._facts = facts
         self._keeps_metadata = settings.add_record_metadata
-        self._zone = ZoneInfo(settings.time_zone)
         self._plans: dict[tuple[t.Any, ...], _Plan] = {}
         self._form = Form()
         self._key_properties: tuple[str, ...] = ()
         self._decode = msgspec.json.Decoder(dict[str, t.Any]).decode
         self._stamper = stamper
         self._kinds = KindWatch(settings, facts.kinds)
-        self._name_key = mapping.event_name_property or (None if mapping.event_name else "event_name")
-        self._user_key = mapping.user_id_property or "user_id"
+        self._mandatory = Mandatory(stream, mapping, settings, facts)
         self._writer = values.PropertyWriter(
             settings,
             scopes=dict.fromkeys(mapping.user_properties, "{u}") | dict.fromkeys(mapping.session_properties, "{s}"),
@@ -189,7 +184,7 @@ class EventMaker:
 
     def _rebuilt(self, record: bytes, time_extracted: str | None) -> bytes:
         found = self._decoded(record)
-        name = self._event_name(found)
+        name = self._mandatory.event_name(found)
         shape = (name.lower(), *found, *map(type, found.values()))
         plan = self._plans.get(shape)
         if plan is None or (plan.time and found[plan.time] == ""):
@@ -197,8 +192,8 @@ class EventMaker:
             known_now = self.at_a_glance((record,))
             if known_now:
                 return known_now[0]
-        user = self._user_id(found)
-        moment = self._moment(found, plan, time_extracted)
+        user = self._mandatory.user_id(found)
+        moment = self._mandatory.moment(found, plan.time, plan.rivals, time_extracted)
         for key in plan.integers:
             values.check_integer(key, found[key])
         event = self._writer.write(record, plan.columns, name, user, moment)
@@ -219,79 +214,15 @@ class EventMaker:
             reason, detail = "not_json", f"the record is not JSON in UTF-8: {error}"
         raise Rejected(reason, detail)
 
-    def _event_name(self, found: dict[str, t.Any]) -> str:
-        mapping = self._mapping
-        if self._name_key is None:
-            return mapping.event_name or self._stream
-        name = found.get(self._name_key)
-        if name is None or name == "":
-            if mapping.event_name_property is None:
-                return self._stream
-            if mapping.event_name:
-                return mapping.event_name
-            reason, detail = (
-                "missing_event_name",
-                f"the record has no {self._name_key!r} (`event_name_property`)",
-            )
-            raise Rejected(reason, detail)
-        return name if type(name) is str else self._digits(name, "event_name", self._name_key)
-
-    def _user_id(self, found: dict[str, t.Any]) -> str:
-        user = found.get(self._user_key)
-        if user is None or user == "":
-            reason = "missing_user_id"
-            detail = f"the record has no {self._user_key!r}; `streams` can name another property in `user_id_property`"
-            raise Rejected(reason, detail)
-        return user if type(user) is str else self._digits(user, "user_id", self._user_key)
-
-    def _digits(self, value: object, what: str, key: str) -> str:
-        if type(value) is not int:
-            reason, detail = f"bad_{what}", f"{key!r} is {type(value).__name__}, and CoolaData takes text"
-            raise Rejected(reason, detail)
-        self._facts.digits += 1
-        return str(value)
-
-    def _moment(self, found: dict[str, t.Any], plan: _Plan, time_extracted: str | None) -> int | None:
-        """The event's time in milliseconds; None if the project's server time is to count."""
-        if plan.time is None:
-            return self._fallback(time_extracted)
-        value = found[plan.time]
-        if type(value) is int and times.MIN_MILLISECONDS <= value <= times.MAX_MILLISECONDS:
-            moment = value
-        else:
-            moment = times.to_milliseconds(value, self._zone)
-        for rival in plan.rivals:
-            self._compare(found[rival], moment)
-        earliest, latest = self._facts.window
-        if not earliest <= moment <= latest:
-            self._facts.outside_window += 1
-        return moment
-
-    def _compare(self, rival: object, moment: int) -> None:
-        try:
-            agrees = rival == "" or times.to_milliseconds(rival, self._zone) == moment
-        except Rejected:
-            agrees = False
-        self._facts.time_conflicts += not agrees
-
-    def _fallback(self, time_extracted: str | None) -> int | None:
-        if self._settings.event_time_fallback == "server":
-            return None
-        if self._settings.event_time_fallback == "extracted":
-            return times.to_milliseconds(time_extracted or time.time_ns() // 1_000_000, ZoneInfo("UTC"))
-        reason = "missing_time"
-        wanted = self._mapping.event_time_property or " or ".join(TIME_NAMES)
-        detail = f"the record has no {wanted}; `streams` can name another property in `event_time_property`"
-        raise Rejected(reason, detail)
-
     def _plan(self, shape: tuple[t.Any, ...], name: str, found: dict[str, t.Any]) -> _Plan:
         missing = [key for key in self._key_properties if key not in found]
         if missing:
             msg = f"a record of stream {self._stream!r} lacks its key {', '.join(missing)}; check the tap"
             raise MissingKeyPropertiesError(msg)
-        candidates = (self._mapping.event_time_property,) if self._mapping.event_time_property else TIME_NAMES
+        mandatory = self._mandatory
+        candidates = mandatory.time_keys
         present = [key for key in candidates if found.get(key) not in (None, "")]
-        consumed = {self._name_key, self._user_key, *candidates}
+        consumed = {mandatory.name_key, mandatory.user_key, *candidates}
         columns = [
             key
             for key, value in found.items()
@@ -322,8 +253,8 @@ class EventMaker:
         return (
             not self._key_properties
             and present == ["event_time_ts"]
-            and self._name_key == "event_name"
-            and self._user_key == "user_id"
+            and self._mandatory.name_key == "event_name"
+            and self._mandatory.user_key == "user_id"
             and len(columns) + 3 == len(found)
             and type(found.get("event_name")) is str
             and bool(found["event_name"])

@@ -97,6 +97,14 @@ class Sender(t.Generic[T]):
         self.row = Row()
         self._lock = threading.Lock()
         self._backoff = tenacity.wait_random_exponential(BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
+        self._retrying = tenacity.Retrying(  # keeps nothing of one call for another
+            retry=tenacity.retry_if_result(lambda outcome: outcome.kind in _PASSING),
+            stop=tenacity.stop_before_delay(policy.max_retry_seconds) | tenacity.stop_when_event_set(self.stopping),
+            wait=self._wait,
+            sleep=tenacity.sleep_using_event(self.stopping),
+            before_sleep=_count_retry,
+            retry_error_callback=lambda state: _give_up(state, policy.max_retry_seconds),
+        )
 
     def deliver(self, settlement: Settlement[T]) -> None:
         """Deliver what can be delivered, and note the rest in the settlement."""
@@ -156,20 +164,7 @@ class Sender(t.Generic[T]):
 
     def _try(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
         """Send until the outcome is final: delivered, to be split, or fatal."""
-
-        def call() -> Outcome:
-            return self._call(items, settlement)
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda outcome: outcome.kind in _PASSING),
-            stop=tenacity.stop_before_delay(self._policy.max_retry_seconds)
-            | tenacity.stop_when_event_set(self.stopping),
-            wait=self._wait,
-            sleep=tenacity.sleep_using_event(self.stopping),
-            before_sleep=lambda _: self._count_retry(settlement),
-            retry_error_callback=lambda state: _give_up(state, self._policy.max_retry_seconds),
-        )
-        return retrying(call)
+        return self._retrying(self._call, items, settlement)
 
     def _call(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
         started = self.gate.enter()
@@ -211,8 +206,10 @@ class Sender(t.Generic[T]):
         asked = state.outcome.result().retry_after if state.outcome else None
         return max(self._backoff(state), min(asked or 0.0, MAX_RETRY_AFTER_SECONDS))
 
-    def _count_retry(self, settlement: Settlement[T]) -> None:
-        settlement.retries += 1
+
+def _count_retry(state: tenacity.RetryCallState) -> None:
+    settlement: Settlement[t.Any] = state.args[1]
+    settlement.retries += 1
 
 
 def _give_up(state: tenacity.RetryCallState, max_retry_seconds: float) -> Outcome:
