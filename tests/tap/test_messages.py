@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import io
 import json
 import typing as t
@@ -39,6 +40,16 @@ def test_records_are_wrapped_as_they_are() -> None:
         ("RECORD", 'my "stream"', {"b": "é"}),
     ]
     assert all(message["time_extracted"].endswith("Z") for message in found)
+
+
+def test_the_moment_of_extraction_is_true_to_the_second_and_the_same_within_it() -> None:
+    began, count = dt.datetime.now(dt.UTC), 1_000
+    found = written(*[records(b"{}")] * count)
+    moments = [dt.datetime.fromisoformat(message["time_extracted"]) for message in found]
+    ended = dt.datetime.now(dt.UTC)
+    assert began <= moments[0] <= moments[-1] <= ended
+    assert len(set(moments)) <= (ended - began).total_seconds() + 1
+    assert len(moments) == count
 
 
 def test_a_state_never_overtakes_a_record_and_leaves_at_once() -> None:
