@@ -10,15 +10,31 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import re
 import typing as t
 import zlib
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from target_cooladata.exceptions import InputError
 from target_cooladata.reader import MAX_LINE_BYTES
 
 CHUNK_BYTES = 1 << 20
+_RUN_ID = "[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
+
+
+def disposable(uri: str, stream: str, root: str | None) -> Path | None:
+    """Say whether a file is our own tap's, made for this stream in one of its runs, and so may be deleted once loaded.
+
+    Returns:
+        Its path, links resolved; None for any other file.
+
+    Raises:
+        InputError: as `rows`.
+    """
+    path = _resolve(uri, root)
+    ours = rf"tap-coolafile--{re.escape(quote(stream, safe=''))}-{_RUN_ID}-[0-9]+\.jsonl(\.gz)?"
+    return path if re.search(f"{ours}$", path.name) else None
 
 
 def rows(uri: str, encoding: t.Mapping[str, t.Any], root: str | None) -> t.Iterator[list[bytes]]:

@@ -143,6 +143,9 @@ class Loader:
                         take(rows[index], message.time_extracted)
                         index += 1
                 self.tick()
+            path = batch_files.disposable(uri, message.stream, self._settings.batch_root)
+            if path is not None:
+                self._dispatch.add_spent(path, self._position)
 
     def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
         """Take a RECORD line that is not JSON to the letter."""

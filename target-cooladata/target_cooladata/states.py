@@ -7,19 +7,24 @@ when nobody reads standard output any more.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import sys
 import typing as t
+from collections import deque
 
 from target_cooladata.exceptions import TargetError
 
 if t.TYPE_CHECKING:
+    from pathlib import Path
+
     from target_cooladata.journal import Journal
     from target_cooladata.ledger import Checkpoint
     from target_cooladata.rejects import RejectsWriter
 
 POLL_SECONDS = 0.1
+_logger = logging.getLogger("target-cooladata")
 PATIENCE_SECONDS = 2.0  # for a reader that does not read, once a signal has come
 INTERVAL_SECONDS = 1.0  # Meltano stores each STATE synchronously
 
@@ -39,6 +44,7 @@ class StateWriter:
         self._journal = journal
         self._checkpoint: Checkpoint | None = None
         self._written_at = 0.0
+        self._spent: deque[tuple[int, Path]] = deque()
         self.position = 0  # how many records stand before the last one written
         self.written = 0
 
@@ -46,6 +52,10 @@ class StateWriter:
         """Take the newest checkpoint, if there is a new one."""
         if checkpoint is not None:
             self._checkpoint = checkpoint
+
+    def add_spent(self, path: Path, position: int) -> None:
+        """Take a file that is not needed any more once a STATE behind so many records has gone out."""
+        self._spent.append((position, path))
 
     def write(self, now: float, *, final: bool = False) -> None:
         """Write the newest state if one is due.
@@ -70,6 +80,15 @@ class StateWriter:
         self._written_at = now
         self.position = checkpoint.position
         self.written += 1
+        while self._spent and self._spent[0][0] <= self.position:
+            _delete(self._spent.popleft()[1])
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _logger.warning("The batch file %s is loaded but cannot be deleted (%s)", path, error.strerror)
 
 
 def _print(state: bytes, is_hurried: t.Callable[[], bool]) -> None:

@@ -131,3 +131,54 @@ def test_a_batch_that_names_a_file_elsewhere_ends_the_run(run_target: RunTarget,
     done = run_target(schema("orders"), batch(tmp_path / "a.jsonl", format="jsonl"), batch_root=str(tmp_path / "other"))
     assert done.code == 1
     assert "not below `batch_root`" in done.complaints[0]
+
+
+OURS = "tap-coolafile--orders-20260102T030405Z-0a1b2c"
+
+
+def fill(path: Path, *customers: int) -> Path:
+    path.write_text("\n".join(f'{{"customer": {number}, "at": "2012-10-15"}}' for number in customers))
+    return path
+
+
+def test_our_own_taps_files_are_deleted_once_a_state_behind_them_has_gone_out_and_no_others(
+    run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    ours = fill(tmp_path / f"{OURS}-1.jsonl", 1, 2)
+    prefixed = fill(tmp_path / f"daily-{OURS}-2.jsonl", 3)
+    others = [
+        fill(tmp_path / name, 4)
+        for name in (
+            "orders-1.jsonl",
+            f"{OURS}-1.jsonl.bak",
+            OURS.replace("orders", "other") + "-1.jsonl",
+            "tap-coolafile--orders-1.jsonl",
+        )
+    ]
+    linked = tmp_path / f"{OURS}-4.jsonl"
+    linked.symlink_to(others[0])
+    after = fill(tmp_path / f"{OURS}-3.jsonl", 5)
+    done = run_target(
+        schema("orders"),
+        batch(ours, prefixed, *others, linked, format="jsonl"), state(n=1), batch(after, format="jsonl"),
+        batch_root=str(tmp_path), streams=MAPPING,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert sandbox.summary()["valid"] == 9
+    assert done.states == [{"n": 1}]
+    assert sorted(tmp_path.glob("*.jsonl*")) == sorted([*others, linked, after])
+
+
+def test_a_batch_file_stays_while_its_events_are_not_acknowledged_or_only_tried(
+    run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    files = [fill(tmp_path / f"{OURS}-{number}.jsonl", number) for number in (1, 2, 3)]
+    lines = [line for n, path in enumerate(files) for line in (batch(path, format="jsonl"), state(n=n))]
+    settings: dict[str, t.Any] = {"batch_root": str(tmp_path), "streams": MAPPING, "batch_size_rows": 1}
+    assert run_target(schema("orders"), *lines, dry_run=True, **settings).code == 0
+    assert all(path.exists() for path in files)
+    sandbox.set_faults({"kind": "status", "status": 403, "every": 2, "times": None})
+    done = run_target(schema("orders"), *lines, max_concurrency=1, **settings)
+    assert done.code == 1
+    assert done.states == [{"n": 0}]
+    assert [path.exists() for path in files] == [False, True, True]
