@@ -22,6 +22,8 @@ NAME_RULE = "a file's name must end in .json and not contain csv"
 """Seed page of CoolaData: "The file postfix must be .json and not includes csv in the file name." """
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKETS = {"s3": "s3", "gs": "gs", "gcs": "gs", "azure": "azure"}
+_PLACES = {"gs": "bucket", "azure": "container"}
 _SIGNATURE = re.compile(
     r"^(x-amz-|x-goog-|x-oss-|awsaccesskeyid$|googleaccessid$|signature$|expires$|key-pair-id$|policy$|"
     r"sig$|s[vretps]$|srt?$|sip$|spr$|ske$|sks$|skt$|skv$|skoid$|sktid$|saoid$|suoid$|scid$|"
@@ -54,6 +56,16 @@ class Pattern(msgspec.Struct, frozen=True):
             return path.startswith(self.path)
         return _matcher(self.path).fullmatch(path) is not None
 
+    def matches_object(self, key: str) -> bool:
+        """Tell whether an object belongs to this entry; folders, as consoles make them, are keys that end in `/`."""
+        return not key.endswith("/") and self.matches(key)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is a glob that looks into no folder below its literal beginning, so that a listing need not."""
+        rest = self.path[len(self.literal) :]
+        return self.kind == "glob" and "/" not in rest and "**" not in rest
+
     def may_match_below(self, folder: str) -> bool:
         """Tell whether a folder in the same place, ending in `/`, can hold what belongs to this entry."""
         if not (folder.startswith(self.literal) or self.literal.startswith(folder)):
@@ -72,12 +84,8 @@ def parse(uri: str) -> Pattern:
     scheme = found.group(1).lower() if found else "file"
     if scheme == "file":
         return _local(uri)
-    if scheme == "s3":
-        place, _, path = uri[len("s3://") :].partition("/")
-        if "@" in place or ("@" in path and ":" in place):  # the secret may hold a slash
-            msg = "uris: an s3:// URI has keys before '@'; give them in aws_access_key_id and aws_secret_access_key"
-            raise SettingError(msg)
-        return _listed("s3", place, path, uri)
+    if scheme in _BUCKETS:
+        return _object(_BUCKETS[scheme], uri)
     if scheme in {"sftp", "ssh", "scp"}:
         authority, _, path = uri[len(scheme) + 3 :].partition("/")
         return _listed("sftp", authority.rpartition("@")[2], "/" + urllib.parse.unquote(path), uri)
@@ -113,9 +121,23 @@ def _local(uri: str) -> Pattern:
     return _listed("file", "", absolute, uri)
 
 
+def _object(scheme: str, uri: str) -> Pattern:
+    place, _, path = uri.partition("://")[2].partition("/")
+    if scheme == "s3" and ("@" in place or ("@" in path and ":" in place)):  # the secret may hold a slash
+        msg = "uris: an s3:// URI has keys before '@'; give them in aws_access_key_id and aws_secret_access_key"
+        raise SettingError(msg)
+    if "@" in place:
+        msg = f"uris: {scheme}:// is followed by the name of a {_PLACES[scheme]}, not by an account or keys before '@'"
+        raise SettingError(msg)
+    if scheme == "azure" and re.search(r"[?&]sig=", uri):
+        msg = "uris: an azure:// URI has a signature in its query; give it in azure_sas_token"
+        raise SettingError(msg)
+    return _listed(scheme, place, path, uri)
+
+
 def _listed(scheme: str, place: str, path: str, uri: str) -> Pattern:
     glob = re.search(r"[*?[]", path)
-    name = f"{scheme}://{place}{'/' if scheme == 's3' else ''}{path}"
+    name = f"{scheme}://{place}{'/' if scheme in _BUCKETS else ''}{path}"
     if glob is not None and not (scheme == "file" and Path(path).exists()):
         return Pattern(scheme, "glob", place, path, path[: glob.start()], name, uri)
     kind = "prefix" if not path or path.endswith("/") else "file"

@@ -6,15 +6,14 @@ check. A role, where one is set, is assumed before any other call.
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 import botocore.exceptions
 import urllib3
 
-from tap_coolafile.exceptions import BadFileError
 from tap_coolafile.sources.base import FileItem
-from tap_coolafile.sources.s3_client import ATTEMPTS, client
+from tap_coolafile.sources.remote import Clock, Download, Patience
+from tap_coolafile.sources.s3_client import client
 from tap_coolafile.sources.s3_refusals import refusal
 
 if t.TYPE_CHECKING:
@@ -22,10 +21,9 @@ if t.TYPE_CHECKING:
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
 
-_PATIENCE_S = 60
-_PAUSE_S = 0.5
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _AWAY = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
+_BROKEN = (botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError)
 Failure = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
 
 
@@ -34,8 +32,8 @@ class S3Source:
 
     def __init__(self, pattern: Pattern, settings: Settings) -> None:
         self._pattern = pattern
-        self._skew_ms = 0
-        self._answered = False
+        self._clock = Clock()
+        self._patience = Patience(away=_AWAY)
         self._settings = settings
         self._asked: dict[str, str] = {"Bucket": pattern.place}
         if settings.aws_requester_pays:
@@ -54,15 +52,13 @@ class S3Source:
         narrowed["OptionalObjectAttributes"] = ["RestoreStatus"]
         if after:
             narrowed["StartAfter"] = after
-        rest = self._pattern.path[len(self._pattern.literal) :]
-        if self._pattern.kind == "glob" and "/" not in rest and "**" not in rest:
-            narrowed["Delimiter"] = "/"  # the glob looks into no deeper folder, so neither does the listing
+        if self._pattern.is_flat:
+            narrowed["Delimiter"] = "/"
         for page in self._pages(narrowed):
             for found in page.get("Contents", ()):
-                # Some servers ignore StartAfter; folders made by consoles are empty keys that end in a slash.
-                key = found["Key"]
-                if key > after and not key.endswith("/") and self._pattern.matches(key):
-                    yield self._item(key, found["Size"], found)
+                # Some servers ignore StartAfter.
+                if found["Key"] > after and self._pattern.matches_object(found["Key"]):
+                    yield self._item(found["Key"], found["Size"], found)
 
     def _pages(self, narrowed: dict[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
         # Not by boto3's paginator: after a failed page it ends as if there were no more.
@@ -76,13 +72,13 @@ class S3Source:
 
     def open(self, item: FileItem, offset: int) -> Handle:
         """Start reading at `offset`; see `Source.open`."""
-        return _Download(self, item, offset)
+        return Download(self._connect, item, offset, _BROKEN)
 
     def now_ms(self) -> int:
         """Return the server's clock, as its last answer told it."""
-        return _now_ms() + self._skew_ms
+        return self._clock.now_ms()
 
-    def connect(self, item: FileItem, offset: int) -> t.Any:
+    def _connect(self, item: FileItem, offset: int) -> t.Any:
         """GET the object from `offset` on; return the body, not yet read."""
         if item.size >= 0 and offset >= item.size:
             return None
@@ -108,60 +104,14 @@ class S3Source:
         return FileItem(name, key, size, mtime_ms, found["ETag"], archived)
 
     def _call(self, what: str, call: t.Callable[[], t.Any], name: str = "") -> t.Any:
-        """Ask the server; one that answered before and is away now is waited for, as it may be starting again."""
-        until = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                answer = call()
-            except Failure as error:
-                if not (self._answered and isinstance(error, _AWAY) and time.monotonic() < until):
-                    raise refusal(error, what, self._pattern.place, self._settings, name) from None
-                time.sleep(_PAUSE_S)
-            else:
-                self._answered = True
-                return answer
+        """Ask the server; its refusals become ours."""
+        try:
+            return self._patience.ask(call)
+        except Failure as error:
+            raise refusal(error, what, self._pattern.place, self._settings, name) from None
 
     def _set_clock(self, answer: dict[str, t.Any]) -> None:
-        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if date:
-            self._skew_ms = int(_stamp_ms(date)) - _now_ms()
-
-
-class _Download:
-    """A body being read; a break is mended by asking again, for the same ETag, from the byte it came at."""
-
-    def __init__(self, source: S3Source, item: FileItem, offset: int) -> None:
-        self._source = source
-        self._item = item
-        self._offset = offset
-        self._body = source.connect(item, offset)
-
-    def read(self, size: int, /) -> bytes:
-        """Read at most `size` bytes.
-
-        Raises:
-            StorageError: the server cannot be reached any more.
-            BadFileError: the object changed, or its connection broke again and again.
-        """
-        for attempt in range(1, ATTEMPTS + 1):
-            if self._body is None:
-                return b""
-            try:
-                data: bytes = self._body.read(size)
-            except (botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError):
-                self.close()
-                time.sleep(min(0.2 * 2**attempt, 5))
-                self._body = self._source.connect(self._item, self._offset)
-            else:
-                self._offset += len(data)
-                return data
-        msg = f"{self._item.name} broke off {ATTEMPTS} times at byte {self._offset}"
-        raise BadFileError(msg)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._body is not None:
-            self._body.close()
+        self._clock.set(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
 
 def _is_restored(found: dict[str, t.Any]) -> bool:
@@ -169,13 +119,3 @@ def _is_restored(found: dict[str, t.Any]) -> bool:
     return "RestoreExpiryDate" in found.get("RestoreStatus", ()) or 'ongoing-request="false"' in found.get(
         "Restore", ""
     )
-
-
-def _stamp_ms(date: str) -> float:
-    import email.utils  # noqa: PLC0415
-
-    return email.utils.parsedate_to_datetime(date).timestamp() * 1000
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -9,10 +9,10 @@ import botocore.config
 import botocore.credentials
 import botocore.session
 
+from tap_coolafile.sources.remote import ATTEMPTS
+
 if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
-
-ATTEMPTS = 5
 
 
 def client(settings: Settings) -> t.Any:

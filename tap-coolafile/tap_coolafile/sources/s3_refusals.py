@@ -6,7 +6,8 @@ import typing as t
 
 import botocore.exceptions
 
-from tap_coolafile.exceptions import ArchivedFileError, BadFileError, MissingFileError, StorageError, TapError
+from tap_coolafile.exceptions import ArchivedFileError, StorageError, TapError
+from tap_coolafile.sources.refusals import object_refusal
 
 if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
@@ -38,7 +39,8 @@ _ELSEWHERE = {
     "Throttling": "the server asks for fewer requests, also after waiting; run again later",
     "503": "the server is not available, also after waiting; run again later",
 }
-_GONE = frozenset({"404", "NoSuchKey", "NotFound"})
+_OF_OBJECT = {"404": 404, "NoSuchKey": 404, "NotFound": 404, "PreconditionFailed": 412, "412": 412, "InvalidRange": 416,
+              "416": 416}  # fmt: skip
 
 
 def refusal(error: Exception, call: str, bucket: str, settings: Settings, name: str = "") -> TapError:
@@ -68,17 +70,10 @@ def refusal(error: Exception, call: str, bucket: str, settings: Settings, name: 
     return StorageError(msg)
 
 
-def _from_code(  # noqa: PLR0911 - one return per kind of answer
-    code: str, call: str, place: str, bucket: str, settings: Settings
-) -> TapError:
-    if code in _GONE:
-        if call == "HeadObject":
-            return MissingFileError(f"{place} does not exist; uris names it literally, so it must")
-        return BadFileError(f"{place} vanished after it was listed")
-    if code in {"PreconditionFailed", "412"}:
-        return BadFileError(f"{place} changed while it was read; the next run reads it as a changed file")
-    if code in {"InvalidRange", "416"}:
-        return BadFileError(f"{place} is shorter than the byte it was read up to")
+def _from_code(code: str, call: str, place: str, bucket: str, settings: Settings) -> TapError:
+    told = object_refusal(_OF_OBJECT.get(code, 0), place, literal=call == "HeadObject")
+    if told is not None:
+        return told
     if code == "InvalidObjectState":
         return ArchivedFileError(f"{place} is archived; restore it in S3 before it can be read")
     if code in _ELSEWHERE:
