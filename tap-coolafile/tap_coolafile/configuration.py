@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import datetime as dt
 import typing as t
+import urllib.parse
 import zoneinfo
 
 import msgspec
 
 from tap_coolafile.batches import batch_settings
 from tap_coolafile.exceptions import SettingError
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +33,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     aws_endpoint_url: str | None = None
     aws_anonymous: bool
     aws_requester_pays: bool
+    gcs_credentials_path: str | None = None
+    gcs_credentials_json: str | None = None
+    gcs_anonymous: bool
+    gcs_user_project: str | None = None
+    gcs_endpoint_url: str | None = None
+    azure_connection_string: str | None = None
+    azure_account_url: str | None = None
+    azure_account_key: str | None = None
+    azure_sas_token: str | None = None
+    azure_anonymous: bool
     sftp_password: str | None = None
     sftp_private_key_path: str | None = None
     sftp_private_key_passphrase: str | None = None
@@ -84,6 +97,8 @@ def load(config: t.Mapping[str, t.Any]) -> Settings:
     _check_start_date(settings)
     _check_zone(settings.time_zone)
     _check_keys(settings)
+    _check_gcs(settings)
+    _check_azure(settings)
     _check_properties(settings)
     if settings.batch_config is not None:
         batch_settings(settings.batch_config)
@@ -116,6 +131,53 @@ def _check_keys(settings: Settings) -> None:
     signed = (settings.aws_access_key_id, settings.aws_profile, settings.aws_role_arn)
     if settings.aws_anonymous and any(signed):
         msg = "aws_anonymous is true while aws_access_key_id, aws_profile or aws_role_arn is set; choose one"
+        raise SettingError(msg)
+
+
+def _check_gcs(settings: Settings) -> None:
+    if settings.gcs_anonymous and (settings.gcs_credentials_path or settings.gcs_credentials_json):
+        msg = "gcs_anonymous is true while gcs_credentials_path or gcs_credentials_json is set; choose one"
+        raise SettingError(msg)
+    _check_endpoint("gcs_endpoint_url", settings.gcs_endpoint_url)
+
+
+def _check_azure(settings: Settings) -> None:
+    signed = settings.azure_account_key or settings.azure_sas_token
+    if settings.azure_anonymous and (signed or settings.azure_connection_string):
+        msg = (
+            "azure_anonymous is true while azure_connection_string, azure_account_key or azure_sas_token is set; "
+            "choose one"
+        )
+        raise SettingError(msg)
+    if (signed or settings.azure_anonymous) and not (settings.azure_account_url or settings.azure_connection_string):
+        msg = (
+            "azure_account_key, azure_sas_token and azure_anonymous need azure_account_url, such as "
+            "https://NAME.blob.core.windows.net"
+        )
+        raise SettingError(msg)
+    if "?" in (settings.azure_account_url or ""):
+        msg = "azure_account_url ends before its '?'; give what follows in azure_sas_token"
+        raise SettingError(msg)
+    _check_endpoint("azure_account_url", settings.azure_account_url)
+    for part in (settings.azure_connection_string or "").split(";"):
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "blobendpoint":
+            _check_endpoint("azure_connection_string", value)
+
+
+def _check_endpoint(name: str, url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        parts = urllib.parse.urlsplit("")
+    scheme, host = parts.scheme, parts.hostname
+    if scheme not in {"http", "https"} or not host:
+        msg = f"{name} holds no address such as https://host"
+        raise SettingError(msg)
+    if scheme == "http" and host not in _LOOPBACK:
+        msg = f"{name}: plain http is for loopback only, because anyone on the way could read keys and rows; use https"
         raise SettingError(msg)
 
 

@@ -1,4 +1,4 @@
-"""The tap's settings, declared once: name, type, default and the reason for it.
+"""The tap's settings, declared once: name, type, default and the reason for it; storages' in settings_storages.py.
 
 The declarations are also the JSON schema behind `--about`, and what README's table is made from. What users give is
 brought to these types in texts.py, and checked in configuration.py; both are offered here too.
@@ -12,6 +12,7 @@ from singer_sdk import typing as th
 
 from tap_coolafile import texts
 from tap_coolafile.configuration import Settings, load
+from tap_coolafile.settings_storages import STORAGES
 from tap_coolafile.texts import from_environment, problems
 
 __all__ = ["CONFIG_SCHEMA", "Settings", "from_environment", "load", "normalise", "problems"]
@@ -37,76 +38,7 @@ _DECLARED = th.PropertiesList(
         default="events",
         description="Name of the one Singer stream. `events` because that is what CoolaData calls its rows.",
     ),
-    th.Property("aws_access_key_id", th.StringType, secret=True, description="Access key of a private bucket."),
-    th.Property(
-        "aws_secret_access_key",
-        th.StringType,
-        secret=True,
-        description="Secret key of a private bucket. With neither key nor profile, boto3's own chain is asked.",
-    ),
-    th.Property(
-        "aws_session_token",
-        th.StringType,
-        secret=True,
-        description="Session token that came with temporary keys.",
-    ),
-    th.Property("aws_profile", th.StringType, description="Named profile of the shared AWS configuration files."),
-    th.Property(
-        "aws_role_arn",
-        th.StringType,
-        description="Role to assume before any call to the storage, so that the pipeline's own rights reach nothing.",
-    ),
-    th.Property(
-        "aws_external_id",
-        th.StringType,
-        secret=True,
-        description="External id the role's owner asks for; used only with `aws_role_arn`.",
-    ),
-    th.Property("aws_region", th.StringType, description="Region of the bucket, where the AWS chain does not know it."),
-    th.Property(
-        "aws_endpoint_url",
-        th.StringType,
-        description="Address of an S3-compatible server; unset, AWS itself.",
-    ),
-    th.Property(
-        "aws_anonymous",
-        th.BooleanType,
-        default=False,
-        description="Send S3 requests unsigned, for public buckets. False: a bucket is private until someone says not.",
-    ),
-    th.Property(
-        "aws_requester_pays",
-        th.BooleanType,
-        default=False,
-        description="Agree to pay for requests to a bucket that charges who asks. False: costs are agreed to by name.",
-    ),
-    th.Property(
-        "sftp_password",
-        th.StringType,
-        secret=True,
-        description="Password of the SFTP user, who stands in the URI.",
-    ),
-    th.Property(
-        "sftp_private_key_path",
-        th.StringType,
-        description="File with the SFTP user's private key. Unset: the SSH agent and `~/.ssh`.",
-    ),
-    th.Property("sftp_private_key_passphrase", th.StringType, secret=True, description="Passphrase of that key."),
-    th.Property(
-        "sftp_known_hosts_path",
-        th.StringType,
-        default="~/.ssh/known_hosts",
-        description="File with the host keys of SFTP servers, as OpenSSH writes it. A server that is not in it is "
-        "refused.",
-    ),
-    th.Property(
-        "transport_params",
-        th.ObjectType(additional_properties=True),
-        default={},
-        secret=True,
-        description="Object handed as it is to smart_open for schemes other than s3, http(s), sftp and local. Empty: "
-        "smart_open's defaults.",
-    ),
+    *STORAGES,
     th.Property(
         "start_date",
         th.DateTimeType,

@@ -141,6 +141,16 @@ class Workplace:
         run.text = done.stdout.decode()
         return run
 
+    def without(self, module: str, **config: t.Any) -> str:
+        """Run the tap, to its end with code 1, where a module is not installed; return what it logged."""
+        program = (
+            f"import sys; sys.modules[{module!r}] = None; from tap_coolafile.tap import TapCoolaFile as tap; tap.cli()"
+        )
+        command = [sys.executable, "-c", program, *self.command(**config)[1:]]
+        done = subprocess.run(command, capture_output=True, check=False, cwd=self.folder, timeout=60)
+        assert done.returncode == 1
+        return done.stderr.decode()
+
     def sync(self, state: t.Any = None, catalog: t.Any = None, **config: t.Any) -> Run:
         """Run the tap within this process, which is quicker than starting one; a failure is raised."""
         tap = TapCoolaFile(config=self.config | config, state=state, catalog=catalog, setup_mapper=False)

@@ -70,11 +70,17 @@ def test_every_setting_may_be_given_as_text(name: str) -> None:
         "uris": ("b/", ("b/",)),
         "batch_config": (json.dumps(BATCHES), BATCHES),
         "time_zone": ("Europe/Berlin", "Europe/Berlin"),
+        "gcs_endpoint_url": ("https://a.example", "https://a.example"),
+        "azure_account_url": ("https://a.example", "https://a.example"),
     }
     kinds = settings.CONFIG_SCHEMA["properties"][name].get("type", "string")
     fallback = ("17", 17) if "integer" in kinds else ("true", True) if "boolean" in kinds else ("x", "x")
     text, value = texts.get(name, fallback)
+    account = {"azure_account_url": "https://a.example"}
     alone: dict[str, dict[str, t.Any]] = {
+        "azure_account_key": account,
+        "azure_sas_token": account,
+        "azure_anonymous": account,
         "shard_index": {"shard_count": 2},
         "aws_access_key_id": {"aws_secret_access_key": "s"},
         "aws_secret_access_key": {"aws_access_key_id": "k"},

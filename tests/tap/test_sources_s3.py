@@ -11,13 +11,12 @@ from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageErro
 from tap_coolafile.sources.s3 import S3Source
 from tap_coolafile.sources.s3_refusals import refusal
 from tap_coolafile.uris import parse
+from tests.tap.buckets import KEYS
 from tests.tap.conftest import Workplace, checked, event
 
 if t.TYPE_CHECKING:
     from tests.object_server import ObjectServer
     from tests.s3_server import S3Server
-
-KEYS = ["in/a b.json", "in/a+b.json", "in/a%20b.json", "in/é東.json", "in/deep/er.json", "in/'q'&=?.json", "in/z.json"]
 
 
 @pytest.fixture(scope="module")

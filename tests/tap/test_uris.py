@@ -79,6 +79,25 @@ def test_keys_within_an_s3_uri_are_refused_and_not_repeated(uri: str) -> None:
     assert "hu" not in str(refusal.value).replace("bucket", "")
 
 
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("gs://me:hush@bucket/a.json", "name of a bucket"),
+        ("azure://container@hush/a.json", "name of a container"),
+        ("azure://container/a.json?sv=1&sig=hush", "azure_sas_token"),
+    ],
+)
+def test_what_does_not_belong_into_the_uri_of_a_bucket_is_refused_and_not_repeated(uri: str, words: str) -> None:
+    with pytest.raises(SettingError, match=words) as refusal:
+        parse(uri)
+    assert "hush" not in str(refusal.value)
+
+
+def test_a_bucket_of_google_is_the_same_by_both_of_its_schemes() -> None:
+    assert parse("gcs://bucket/in/*.json").name == parse("GS://bucket/in/*.json").name == "gs://bucket/in/*.json"
+    assert parse("azure://container/in/").name == "azure://container/in/"
+
+
 def test_a_message_of_another_library_loses_its_keys_whatever_they_hold() -> None:
     assert redacted("no s3://AKIA:hu/sh@bucket/a here") == "no s3://bucket/a here"
 

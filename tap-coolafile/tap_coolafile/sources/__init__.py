@@ -43,15 +43,39 @@ def _connected(pattern: Pattern, settings: Settings) -> Source:
         from tap_coolafile.sources.sftp import SftpSource  # noqa: PLC0415 - see above
 
         return SftpSource(pattern, settings)
+    if pattern.scheme == "gs":
+        from tap_coolafile.sources.gcs import GcsSource  # noqa: PLC0415 - see above
+
+        return GcsSource(pattern, settings)
+    if pattern.scheme == "azure":
+        from tap_coolafile.sources.azure import AzureSource  # noqa: PLC0415 - see above
+
+        return AzureSource(pattern, settings)
     from tap_coolafile.sources.other import OtherSource  # noqa: PLC0415 - see above
 
     return OtherSource(pattern, settings)
 
 
 def transport_params(uri: str, settings: Settings) -> dict[str, t.Any]:
-    """Return what smart_open needs to open `uri` with the credentials of the settings."""
-    if uri.partition("://")[0].lower() == "s3" and "client" not in settings.transport_params:
-        from tap_coolafile.sources.s3_client import client  # noqa: PLC0415 - see above
+    """Return what smart_open needs to open `uri` with the credentials of the settings.
 
-        return settings.transport_params | {"client": client(settings)}
-    return settings.transport_params
+    Raises:
+        SettingError: the library for that scheme is not installed, or has nobody to sign in as.
+    """
+    scheme = uri.partition("://")[0].lower()
+    made: t.Any = None
+    if "client" in settings.transport_params:
+        return settings.transport_params
+    if scheme == "s3":
+        from tap_coolafile.sources import s3_client  # noqa: PLC0415 - see above
+
+        made = s3_client.client(settings)
+    elif scheme in {"gs", "gcs"}:
+        from tap_coolafile.sources import gcs_client  # noqa: PLC0415 - see above
+
+        made = gcs_client.client(settings)
+    elif scheme == "azure":
+        from tap_coolafile.sources import azure_client  # noqa: PLC0415 - see above
+
+        made = azure_client.client(settings)
+    return settings.transport_params | ({"client": made} if made is not None else {})

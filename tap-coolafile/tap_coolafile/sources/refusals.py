@@ -1,10 +1,24 @@
-"""What a storage's answer about one object means, whatever the storage: in goes an HTTP status, out comes an error."""
+"""What a storage's answer means, whatever the storage: in go a call and an HTTP status, out comes an error."""
 
 from __future__ import annotations
 
 import http
 
+import msgspec
+
 from tap_coolafile.exceptions import BadFileError, MissingFileError, TapError
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What was asked: `what` as its owner would grant or find it, of the bucket or container called `place`.
+
+    `name` is the object's URI, where the call was about one, and `literal` whether `uris` names that object.
+    """
+
+    what: str
+    place: str
+    name: str = ""
+    literal: bool = False
 
 
 def object_refusal(status: int, name: str, *, literal: bool) -> TapError | None:

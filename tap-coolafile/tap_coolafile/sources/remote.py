@@ -56,6 +56,16 @@ class Patience:
                 return answer
 
 
+def paged(page: t.Callable[[str | None], tuple[list[_T], str | None]]) -> t.Iterator[_T]:
+    """Yield what all pages of a listing hold; `page` takes the token of one and returns what it holds and the next."""
+    token: str | None = None
+    while True:
+        found, token = page(token)
+        yield from found
+        if not token:
+            return
+
+
 class Clock:
     """A server's clock, as the Date header of its last answer told it."""
 
