@@ -25,15 +25,15 @@ ACCOUNT = "testaccount"
 
 
 class AzureServer:
-    """One server; `url` is the address of its account, `key` the account's key."""
+    """One server; `url` is the address of its account by way of the gate, `key` the account's key."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         """Start with an empty account, and wait until it listens; what it logs goes to `folder`."""
         assert AZURITE is not None
         self.key = base64.b64encode(secrets.token_bytes(64)).decode()
         port = free_port()
         log = folder / "azurite.log"
-        command = [AZURITE, "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"]
+        command = [AZURITE, "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", *options]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [*command, "--blobHost", "127.0.0.1", "--blobPort", str(port)],
@@ -45,6 +45,8 @@ class AzureServer:
             )
         await_port(port, log.read_text)
         self.gate = Gate(port)
+        self.secure_url = f"https://127.0.0.1:{port}/{ACCOUNT}"
+        """Its own address, if the options give it a certificate."""
         self.url = f"{self.gate.url}/{ACCOUNT}"
 
     def container(self, name: str, blobs: t.Mapping[str, bytes] | None = None, **more: t.Any) -> ContainerClient:

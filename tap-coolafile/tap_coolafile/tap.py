@@ -36,7 +36,9 @@ if t.TYPE_CHECKING:
     import click
 
 # Their debug lines quote headers, signatures and signed URLs; urllib3 quotes a URL in a warning too.
-_TALKATIVE = ("botocore", "boto3", "s3transfer", "urllib3", "requests", "smart_open", "google", "azure", "paramiko")
+_TALKATIVE = (
+    "botocore", "boto3", "s3transfer", "urllib3", "requests", "smart_open", "google", "azure", "msal", "paramiko",
+)  # fmt: skip
 
 
 class TapCoolaFile(Tap):

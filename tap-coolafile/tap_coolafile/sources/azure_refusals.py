@@ -61,7 +61,8 @@ def wait_where_busy(call: t.Callable[[], _T]) -> _T:
     try:
         return call()
     except azure.core.exceptions.HttpResponseError as error:
-        if error.status_code is None or error.status_code in _BUSY:
+        broke_off = error.status_code is None and not isinstance(error, azure.core.exceptions.ClientAuthenticationError)
+        if broke_off or error.status_code in _BUSY:
             raise BusyError from error
         raise
 

@@ -13,6 +13,7 @@ if t.TYPE_CHECKING:
 
 ATTEMPTS = 5
 _PATIENCE_S = 60
+_FIRST_PATIENCE_S = 2
 _PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5
 _T = t.TypeVar("_T")
@@ -23,7 +24,8 @@ Kinds = tuple[type[Exception], ...]
 class Patience:
     """Asks a server: one that answered before and is `away` now is waited for, as it may be starting again.
 
-    What is of a `busy` kind is asked again too, after pauses that grow; none where the client library sees to that.
+    What is of a `busy` kind is asked again too, after pauses that grow, and the first call for two seconds; none of
+    that where the client library sees to it, which is told by giving no `busy` kinds.
     """
 
     def __init__(self, away: Kinds, busy: Kinds = ()) -> None:
@@ -37,7 +39,8 @@ class Patience:
         Raises:
             Exception: what `call` raised at last.
         """
-        until = time.monotonic() + _PATIENCE_S
+        first_s = _FIRST_PATIENCE_S if self._busy else 0
+        until = time.monotonic() + (_PATIENCE_S if self._answered else first_s)
         busy = 0
         while True:
             try:
@@ -48,7 +51,7 @@ class Patience:
                     raise
                 pause(busy)
             except self._away:
-                if not self._answered or time.monotonic() > until:
+                if time.monotonic() >= until:
                     raise
                 time.sleep(_PAUSE_S)
             else:
