@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from tap_coolafile.exceptions import BadFileError, MissingFileError, SettingError, StorageError
+from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.azure import AzureSource
 from tap_coolafile.uris import parse
 from tests.azure_server import AZURITE, AzureServer
@@ -115,6 +115,19 @@ def test_a_listing_in_another_order_ends_the_run(azure: AzureServer, container: 
     azure.gate.behave(Fault("comp=list", answer=Answer(200, {"Content-Type": "application/xml"}, listing.encode())))
     with pytest.raises(StorageError, match=r"lists a-b\.json after a/x\.json, as accounts with a hierarchical"):
         keys(source(azure, f"azure://{container}/"))
+
+
+def test_a_run_that_was_cut_short_goes_on_after_the_last_state(place: Workplace, azure: AzureServer) -> None:
+    azure.container("resuming", {f"{n}.json": event(n).encode() for n in range(6)})
+    config = {"uris": "azure://resuming/", "state_interval_rows": 1, **azure.settings()}
+    whole = place.sync(**config)
+    at = [place for place, message in enumerate(whole.messages) if message["type"] == "STATE"][3]
+    done = [message["record"]["user_id"] for message in whole.messages[:at] if message["type"] == "RECORD"]
+    before = len(azure.gate.asked)
+    resumed = place.sync(state=whole.messages[at]["value"], **config)
+    assert 0 < len(done) < 6
+    assert done + resumed.users == whole.users
+    assert any("startFrom=" in call for call in azure.gate.asked[before:])
 
 
 def test_reading_starts_at_a_byte_and_ends_at_the_blobs_end(azure: AzureServer, container: str) -> None:
@@ -260,32 +273,8 @@ def test_what_to_install_is_told(place: Workplace) -> None:
     assert "Traceback" not in log
 
 
-def test_nobody_to_sign_in_as_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
-    with pytest.raises(SettingError, match="azure:// has nobody to sign in as: set azure_connection_string"):
-        AzureSource(parse("azure://c/"), checked("azure://c/"))
-    with pytest.raises(SettingError, match="azure_connection_string cannot be used") as caught:
-        AzureSource(parse("azure://c/"), checked("azure://c/", azure_connection_string="sesame"))
-    assert "sesame" not in str(caught.value)
-
-
 def test_rejects_are_kept_there_with_the_taps_own_credentials(place: Workplace, azure: AzureServer) -> None:
     client = azure.container("rejecting", {"a.json": f"{event(1)}\nnonsense".encode()})
     run = place.sync(uris="azure://rejecting/a.json", rejects_path="azure://rejecting/rejects", **azure.settings())
     assert run.users == ["u1"]
     assert [name.split("/")[0] for name in client.list_blob_names()] == ["a.json", "rejects"]
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"azure_anonymous": True, "azure_account_key": "y"}, "choose one"),
-        ({"azure_account_key": "y"}, "need azure_account_url"),
-        ({"azure_account_url": "http://a.example"}, "plain http is for loopback only"),
-        ({"azure_connection_string": "BlobEndpoint=http://a.example;"}, "plain http is for loopback only"),
-        ({"azure_account_url": "https://a.example?sig=x"}, "give what follows in azure_sas_token"),
-    ],
-)
-def test_settings_that_contradict_each_other_are_refused(given: dict[str, t.Any], words: str) -> None:
-    with pytest.raises(SettingError, match=words):
-        checked("azure://container/", **given)

@@ -1,4 +1,4 @@
-"""Who asks Azure without a key: an identity of the machine, whose tokens Azurite takes over https alone."""
+"""Who asks Azure: what the settings say, or an identity of the machine, whose tokens Azurite takes over https alone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 import trustme
 from azure.storage.blob import ContainerClient
 
+from tap_coolafile.exceptions import SettingError
+from tap_coolafile.sources.azure_client import client
 from tests.azure_server import AZURITE, AzureServer
 from tests.gate import Answer, Gate, Pass, Request
-from tests.tap.conftest import Workplace, event
+from tests.tap.conftest import Workplace, checked, event
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +66,9 @@ def test_a_machines_identity_signs_in_and_its_token_is_told_nowhere(
     place: Workplace, azure: AzureServer, machine: Gate
 ) -> None:
     authority = str(place.folder / "ca.pem")
-    client = ContainerClient(azure.secure_url, "own", credential=azure.key, connection_verify=authority)
-    client.create_container()
-    client.upload_blob("a.json", event(1))
+    container = ContainerClient(azure.secure_url, "own", credential=azure.key, connection_verify=authority)
+    container.create_container()
+    container.upload_blob("a.json", event(1))
     env = {
         **os.environ, "REQUESTS_CA_BUNDLE": authority, "TAP_COOLAFILE_LOGLEVEL": "DEBUG",
         "IDENTITY_ENDPOINT": f"{machine.url}/token", "IDENTITY_HEADER": "sesame",
@@ -89,3 +91,27 @@ def test_without_azure_identity_what_to_set_or_install_is_told(place: Workplace)
     log = place.without("azure.identity", uris="azure://container/", azure_account_url="https://a.example")
     assert "azure_account_url alone, install azure-identity" in log
     assert "Traceback" not in log
+
+
+def test_nobody_to_sign_in_as_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    with pytest.raises(SettingError, match="azure:// has nobody to sign in as: set azure_connection_string"):
+        client(checked("azure://c/"))
+    with pytest.raises(SettingError, match="azure_connection_string cannot be used") as caught:
+        client(checked("azure://c/", azure_connection_string="sesame"))
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"azure_anonymous": True, "azure_account_key": "y"}, "choose one"),
+        ({"azure_account_key": "y"}, "need azure_account_url"),
+        ({"azure_account_url": "http://a.example"}, "plain http is for loopback only"),
+        ({"azure_connection_string": "BlobEndpoint=http://a.example;"}, "plain http is for loopback only"),
+        ({"azure_account_url": "https://a.example?sig=x"}, "give what follows in azure_sas_token"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(given: dict[str, t.Any], words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        checked("azure://container/", **given)

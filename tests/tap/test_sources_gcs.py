@@ -89,6 +89,19 @@ def test_more_keys_than_fit_a_page_are_all_listed(gcs: GcsServer) -> None:
     assert len([call for call in gcs.gate.asked[before:] if "/o?" in call]) == 3
 
 
+def test_a_run_that_was_cut_short_goes_on_after_the_last_state(place: Workplace, gcs: GcsServer) -> None:
+    gcs.bucket("resuming", {f"{n}.json": event(n).encode() for n in range(6)})
+    config = {"uris": "gs://resuming/", "state_interval_rows": 1, **gcs.settings()}
+    whole = place.sync(**config)
+    at = [place for place, message in enumerate(whole.messages) if message["type"] == "STATE"][3]
+    done = [message["record"]["user_id"] for message in whole.messages[:at] if message["type"] == "RECORD"]
+    before = len(gcs.gate.asked)
+    resumed = place.sync(state=whole.messages[at]["value"], **config)
+    assert 0 < len(done) < 6
+    assert done + resumed.users == whole.users
+    assert any("startOffset=" in call for call in gcs.gate.asked[before:])
+
+
 def test_reading_starts_at_a_byte_and_ends_at_the_objects_end(gcs: GcsServer, bucket: str) -> None:
     (item,) = source(gcs, f"gs://{bucket}/other/x.json").files("")
     for offset in (0, 3, item.size):
