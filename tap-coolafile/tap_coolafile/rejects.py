@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from tap_coolafile.exceptions import StorageError
+from tap_coolafile.exceptions import SettingError, StorageError
 from tap_coolafile.uris import redacted
 
 
@@ -66,6 +66,7 @@ class RejectsFile:
 
         Raises:
             StorageError: it cannot be written; the message names `rejects_path`.
+            SettingError: the library for its storage is not installed, or has nobody to sign in as.
         """
         if not self._lines:
             return
@@ -75,6 +76,8 @@ class RejectsFile:
                 self._write_part(data)
             else:
                 self._append(data)
+        except SettingError:
+            raise
         except Exception as error:  # noqa: BLE001 - each client library raises its own kinds
             words = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             msg = f"rejects cannot be written below {redacted(self._path)} ({words}); check rejects_path"

@@ -102,6 +102,15 @@ def test_nobody_to_sign_in_as_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sesame" not in str(caught.value)
 
 
+def test_rejects_that_nobody_can_sign_in_for_are_told_with_what_to_set(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    place.write("a.json", event(1), "nonsense")
+    with pytest.raises(SettingError, match="azure:// has nobody to sign in as: set azure_connection_string"):
+        place.sync(rejects_path="azure://container/rejects")
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
