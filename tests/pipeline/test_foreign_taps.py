@@ -83,14 +83,17 @@ def test_a_csv_tap_on_s3_loads(
     assert done.states[-1]["bookmarks"]["orders"]
 
 
-def test_a_postgresql_tap_loads(
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_postgresql_tap_loads_as_records_and_in_batch_files(
     load: t.Callable[..., Finished],
     install: t.Callable[..., Path],
     sandbox: SandboxServer,
     postgres: str,
     tmp_path: Path,
+    compression: str | None,
 ) -> None:
     with psycopg.connect(postgres) as connection:
+        connection.execute("drop table if exists orders")
         connection.execute(
             "create table orders (id bigint primary key, customer_id int, created_at timestamptz, total numeric(30,10),"
             " paid boolean, tags text[], extra jsonb, day date, big bigint)"
@@ -104,7 +107,11 @@ def test_a_postgresql_tap_loads(
     tap = install("meltanolabs-tap-postgres") / "tap-postgres"
     folder = parse_qs(urlsplit(postgres).query)["host"][0]  # of its socket
     url = f"postgresql+psycopg2://postgres:any@{quote(folder, safe='')}:5432/postgres?host={quote(folder, safe='')}"
-    config = write_config(tmp_path, sqlalchemy_url=url, filter_schemas=["public"])
+    root = tmp_path / "batches"
+    root.mkdir()
+    batches = {"encoding": {"format": "jsonl", "compression": compression}, "storage": {"root": root.as_uri()}}
+    more = {"batch_config": batches} if compression else {}
+    config = write_config(tmp_path, sqlalchemy_url=url, filter_schemas=["public"], **more)
     discovered = run(tap, "--config", config, "--discover")
     assert discovered.code == 0, discovered.stderr
     catalog = json.loads(discovered.stdout)
@@ -112,8 +119,11 @@ def test_a_postgresql_tap_loads(
     (tmp_path / "catalog.json").write_text(select_all(json.dumps(catalog)))
     messages = run(tap, "--config", config, "--catalog", tmp_path / "catalog.json")
     assert messages.code == 0, messages.stderr
-    (stream,) = {message["stream"] for message in messages.messages if message["type"] == "RECORD"}
-    done = load(messages.stdout, streams=[{"stream": stream, **STREAM}])
+    kind = "BATCH" if compression else "RECORD"
+    (stream,) = {message["stream"] for message in messages.messages if message["type"] in ("RECORD", "BATCH")}
+    assert {message["type"] for message in messages.messages} >= {kind, "SCHEMA"}
+    files = sorted(root.iterdir())
+    done = load(messages.stdout, streams=[{"stream": stream, **STREAM}], batch_root=str(root))
     assert done.code == 0, done.stderr
     events = sandbox.events("valid")
     assert len(events) == 1000
@@ -125,3 +135,4 @@ def test_a_postgresql_tap_loads(
     assert json.loads(first["tags"]) == ["a", "b"]
     assert first["extra_k_n"] == 1
     assert str(first["total"]).startswith("1.12345678")
+    assert sorted(root.iterdir()) == files  # another tap's are left to it

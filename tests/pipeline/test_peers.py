@@ -43,19 +43,20 @@ EXPECTED: list[dict[str, t.Any]] = [
 def load_twice(rows: WriteRows, run_tap: RunTap, tmp_path: Path) -> t.Callable[..., None]:
     """Load two files in two runs, the second from the state that the target printed in the first."""
 
-    def load(target: Path, flag: str, **config: t.Any) -> None:
+    def load(target: Path, flag: str, more: t.Mapping[str, t.Any] | None = None, **config: t.Any) -> None:
+        settings = {**SETTINGS, **(more or {})}
         folder = tmp_path / "target"
         folder.mkdir()
         path = write_config(folder, **config)
         state = None
         for name, lines in (("a.json", FIRST), ("b.json", SECOND)):
             rows(name, *lines)
-            tap = run_tap(state, **SETTINGS)
+            tap = run_tap(state, **settings)
             assert tap.code == 0, tap.stderr
             done = run(target, flag, path, stdin=tap.stdout, cwd=folder)
             assert done.code == 0, done.stderr
             state = done.states[-1]
-        again = run_tap(state, **SETTINGS)
+        again = run_tap(state, **settings)
         assert [message["type"] for message in again.messages if message["type"] == "RECORD"] == []
 
     return load
@@ -97,14 +98,24 @@ def test_target_duckdb_gets_every_row_and_value(
     assert stored == [{name.lower(): value for name, value in row.items()} for row in EXPECTED]
 
 
-def test_target_postgres_gets_every_row_and_value(
-    load_twice: t.Callable[..., None], install: t.Callable[..., Path], postgres: str
+@pytest.mark.parametrize("compression", [None, "none", "gzip"])
+def test_target_postgres_gets_every_row_and_value_as_records_and_in_batch_files(
+    load_twice: t.Callable[..., None],
+    install: t.Callable[..., Path],
+    postgres: str,
+    tmp_path: Path,
+    compression: str | None,
 ) -> None:
+    encoding = {"format": "jsonl", "compression": compression}
+    batches = {"encoding": encoding, "storage": {"root": (tmp_path / "batches").as_uri()}}
     target = install("meltanolabs-target-postgres") / "target-postgres"
     url = postgres.replace("postgresql://", "postgresql+psycopg://")
-    load_twice(target, "--config", sqlalchemy_url=url, default_target_schema="public")
+    more = {"batch_config": batches} if compression else {}
+    load_twice(target, "--config", more, sqlalchemy_url=url, default_target_schema="public")
+    assert (tmp_path / "batches").exists() == bool(compression)
     with psycopg.connect(postgres, row_factory=psycopg.rows.dict_row) as connection:
         stored = connection.execute("select * from public.events order by event_time_ts").fetchall()
+        connection.execute("drop table public.events")
     columns = {name.lower(): name for row in EXPECTED for name in row}
     found = [
         {columns.get(name.lower(), name): value for name, value in without_nulls(row).items() if name[:5] != "_sdc_"}

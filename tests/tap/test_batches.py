@@ -143,6 +143,7 @@ def test_the_target_loads_batch_files(place: Workplace, tmp_path: Path, sandbox:
     assert done.code == 0, done.stderr
     assert sandbox.summary()["distinct"] == 1000
     assert done.states[-1] == tap.state
+    assert list(root.iterdir()) == []
 
 
 def test_the_root_may_be_a_path_relative_to_the_working_directory(place: Workplace) -> None:
