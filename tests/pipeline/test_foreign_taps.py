@@ -84,7 +84,7 @@ def test_a_csv_tap_on_s3_loads(
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_a_postgresql_tap_loads_as_records_and_in_batch_files(
+def test_a_postgresql_tap_loads_as_records_and_in_batch_files(  # noqa: PLR0913, PLR0917 - fixtures, by name
     load: t.Callable[..., Finished],
     install: t.Callable[..., Path],
     sandbox: SandboxServer,
