@@ -15,7 +15,7 @@ import time
 
 ALPHA = 0.4  # weight of the newest round in the averages; Vector's
 DEVIATIONS = 2.5  # a round this far above the average counts as rising; Vector's
-MIN_CALLS = 8  # fewer make no round: their median is chance
+MIN_CALLS = 8  # fewer show no rise: their median is chance
 MAX_RISE = 3.0  # a round this many times the best one is load, however slowly it came
 FORGETTING = 1.001  # what the best one loses each round, so that a server may become slower for good
 MIN_RISE = 0.25  # ... but at least a quarter: with a steady server the deviation is next to nothing
@@ -63,12 +63,15 @@ class Controller:
             return
         self._round.append(now - started)
         self._round_was_full |= full
-        if now >= self._round_ends and len(self._round) >= max(MIN_CALLS, self.limit):
+        enough = self.limit if self._is_doubling else max(MIN_CALLS, self.limit)
+        if now >= self._round_ends and len(self._round) >= enough:
             self._end_round(now)
 
     def _end_round(self, now: float) -> None:
         seconds = statistics.median(self._round)  # not the mean: a few slow calls are no sign of load
         if self._is_rising(seconds):
+            if len(self._round) < MIN_CALLS:
+                return  # more of them may tell
             self._fall(now, pressed=False)
         elif self._round_was_full and self.limit < self._maximum and now >= self._next_probe:
             if self._before_probe is not None:

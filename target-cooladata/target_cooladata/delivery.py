@@ -16,10 +16,7 @@ import typing as t
 
 from target_cooladata.exceptions import DeliveryError, TargetError
 from target_cooladata.ledger import Checkpoint, Ledger
-from target_cooladata.sending import Policy, Sender, Settlement
-
-if t.TYPE_CHECKING:
-    from target_cooladata.client import Outcome
+from target_cooladata.sending import Call, Policy, Sender, Settlement
 
 POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
 T = t.TypeVar("T")
@@ -29,7 +26,7 @@ class Delivery(t.Generic[T]):
     """Sends batches from several threads; everything else happens in the caller's thread.
 
     Args:
-        send: makes one call with some items; used by several threads.
+        prepare: gives what makes one call with some items; used by several threads.
         policy: how hard to try.
         on_delivered: takes what was acknowledged, in the sending thread, before anything else happens with it.
         on_settled: takes each settlement, before the ledger moves.
@@ -38,7 +35,7 @@ class Delivery(t.Generic[T]):
 
     def __init__(
         self,
-        send: t.Callable[[t.Sequence[T]], Outcome],
+        prepare: t.Callable[[t.Sequence[T]], Call],
         policy: Policy,
         *,
         on_delivered: t.Callable[[t.Sequence[T]], None],
@@ -48,7 +45,7 @@ class Delivery(t.Generic[T]):
         self._on_settled = on_settled
         self._idle = idle
         self._ledger = Ledger()
-        self._sender = Sender(send, policy, on_delivered)
+        self._sender = Sender(prepare, policy, on_delivered)
         self._waiting: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._in_flight: dict[int, int] = {}

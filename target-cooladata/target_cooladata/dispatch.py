@@ -66,7 +66,7 @@ class Dispatch:
         self._rejects = RejectsWriter(settings.rejects_path, tally.run_id, self._is_hurried)
         self._states = StateWriter(self._rejects, journal, self._is_hurried)
         self._delivery: Delivery[Event] = Delivery(
-            self._post,
+            self._prepare,
             Policy(
                 max_concurrency=settings.max_concurrency,
                 max_requests_per_second=settings.max_requests_per_second,
@@ -182,16 +182,17 @@ class Dispatch:
             self._client = self._connect()
         return self._client
 
-    def _post(self, events: t.Sequence[Event]) -> Outcome:
+    def _prepare(self, events: t.Sequence[Event]) -> t.Callable[[], Outcome]:
+        return partial(self._post, self._body(events), (events[0].position, events[-1].position))
+
+    def _post(self, body: bytes, positions: tuple[int, int]) -> Outcome:
         """Make one call; the journal knows of it from before it leaves until it is answered."""
-        body = self._body(events)
         if self._journal is None:
             return self._connected().post(body)
-        call = events[0].position, events[-1].position
-        self._journal.begin_call(*call)
+        self._journal.begin_call(*positions)
         outcome = self._connected().post(body)
         if outcome.kind in _NOTHING_STORED:
-            self._journal.end_call(*call)
+            self._journal.end_call(*positions)
         return outcome
 
     def _send(self, ticket: int, events: list[Event]) -> None:

@@ -25,6 +25,8 @@ MAX_RETRY_AFTER_SECONDS = 300.0  # a hostile or absurd Retry-After must not park
 _PASSING = frozenset({Kind.RETRY, Kind.IN_DOUBT})
 
 T = t.TypeVar("T")
+Call = t.Callable[[], Outcome]
+"""Makes one call, any number of times the same."""
 
 
 class Settlement(msgspec.Struct, t.Generic[T]):
@@ -83,11 +85,11 @@ class Sender(t.Generic[T]):
 
     def __init__(
         self,
-        send: t.Callable[[t.Sequence[T]], Outcome],
+        prepare: t.Callable[[t.Sequence[T]], Call],
         policy: Policy,
         on_delivered: t.Callable[[t.Sequence[T]], None],
     ) -> None:
-        self._send = send
+        self._prepare = prepare
         self._on_delivered = on_delivered
         self._policy = policy
         self.stopping = threading.Event()
@@ -164,23 +166,24 @@ class Sender(t.Generic[T]):
 
     def _try(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
         """Send until the outcome is final: delivered, to be split, or fatal."""
-        return self._retrying(self._call, items, settlement)
+        call = self._prepare(items)  # before there is a place for it, so that places are not held for that
+        return self._retrying(self._call, call, settlement, len(items))
 
-    def _call(self, items: t.Sequence[T], settlement: Settlement[T]) -> Outcome:
+    def _call(self, call: Call, settlement: Settlement[T], size: int) -> Outcome:
         started = self.gate.enter()
         if self.stopping.is_set():
             self.gate.leave(started, pressed=True)
             msg = "the run was stopped"
             raise _GiveUp(msg)
         settlement.calls += 1
-        outcome = self._send(items)
+        outcome = call()
         if outcome.kind is Kind.UNREADABLE:
             outcome = self._judge_unreadable(outcome)
         elif outcome.kind is Kind.DELIVERED or outcome.status == 200:  # noqa: PLR2004 - HTTP's OK
             self._understand()
         self.gate.leave(started, pressed=outcome.kind in _PASSING)
         if outcome.kind is Kind.IN_DOUBT:
-            settlement.in_doubt += len(items)
+            settlement.in_doubt += size
         return outcome
 
     def _judge_unreadable(self, outcome: Outcome) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import typing as t
+from functools import partial
 
 import pytest
 
@@ -37,7 +38,11 @@ class Run:
         )  # fmt: skip
         self.acknowledged: list[int] = []
         self.delivery: Delivery[int] = Delivery(
-            send, policy, on_delivered=self.acknowledged.extend, on_settled=self.settled.append, idle=lambda: None
+            lambda items: partial(send, items),
+            policy,
+            on_delivered=self.acknowledged.extend,
+            on_settled=self.settled.append,
+            idle=lambda: None,
         )
 
     def load(self, *batches: t.Sequence[int]) -> None:
