@@ -26,7 +26,7 @@ from typing_extensions import override
 from target_cooladata.exceptions import InputError
 
 POLL_SECONDS = 0.2  # how long a signal or a due batch may wait while the input is silent
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 MAX_LINE_BYTES = 64 << 20  # Meltano relays lines up to 50 MiB
 _RUN_LINES = 100  # lines that are looked at in one go; a frame learned among them is for the next ones
 
@@ -251,9 +251,11 @@ def chunks_of_lines(source: t.IO[t.Any]) -> t.Iterator[list[bytes]]:
         data = os.read(descriptor, READ_BYTES)
         if not data:
             break
-        head, newline, tail = data.rpartition(b"\n")
-        if newline:
-            yield b"".join([*rest, head]).split(b"\n")
+        lines = data.split(b"\n")
+        tail = lines.pop()
+        if lines:
+            lines[0] = b"".join([*rest, lines[0]])
+            yield lines
             rest, size = [], 0
         rest.append(tail)
         size += len(tail)
