@@ -3,8 +3,8 @@
 In: the input's leading STATE, the calls that begin, and the position and a hash of each record whose event was
 acknowledged. Out, after a `kill -9` and when the same input comes again from the same STATE: which of its records need
 not be sent, and which were in a call whose answer was never seen. A record is known by its position behind that STATE
-and its content together, never by its content alone. Behind any other STATE nothing is known; but the one before the
-last is as good as the last, because whoever keeps the states may have died before it kept the last one. The file, a
+and its content together, never by its content alone. Behind any other STATE nothing is known; but the last few are as
+good as the last, because whoever keeps the states may have stopped before it kept that. The file, a
 sequence of `entries`, holds no event content; it is appended to before a call and before anything else happens with an
 acknowledgement, rewritten when a STATE has gone out, and removed when a run ends well.
 """
@@ -32,7 +32,9 @@ if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings
 
 MAX_BYTES = 64 << 20  # 16 million acknowledgements with no STATE among them; further ones are not noted
-KEPT_STATES = 2
+# Meltano drops every STATE that it has not kept when a signal comes: the one at the end, the one before that, which may
+# have come out just then, and what a slow state backend is behind with, at one a second.
+KEPT_STATES = 5
 MAX_AGE_SECONDS = 30 * 86_400
 
 
@@ -162,7 +164,7 @@ class Journal:
                 self._append(b"S", position, mark[0])
 
     def confirm(self) -> None:
-        """The announced STATE has gone out: only the last two, and what stands behind them, need be known any more.
+        """The announced STATE has gone out: only the last few, and what stands behind them, need be known any more.
 
         Raises:
             JournalError: it cannot be written.
@@ -191,20 +193,19 @@ class Journal:
 
     def _write(self, entry: bytes) -> None:
         assert self._file is not None  # noqa: S101 - opened by begin
-        self._file.write(entry)
         self._bytes += len(entry)
+        while entry:  # a disk that is getting full takes a part, and refuses the rest
+            entry = entry[self._file.write(entry) :]
 
     def _rewrite(self) -> None:
         """Begin the file anew; in one step, so that at every moment there is a whole one."""
         partial = self._path.with_suffix(".partial")
         file = _created(partial)
         before, self._file, self._bytes = self._file, file, 0
-        for base, position in self._marks:
-            self._append(b"S", position, base)
-        for span in self._spans:
-            self._append(b"A", span.first, span.hashes)
-        for call in self._unanswered.elements():
-            self._write(call_entry(b"B", call))
+        entries = [ENTRY.pack(b"S", position, len(base)) + base for base, position in self._marks]
+        entries += [ENTRY.pack(b"A", span.first, len(span.hashes)) + span.hashes for span in self._spans]
+        entries += [call_entry(b"B", call) for call in self._unanswered.elements()]
+        self._write(b"".join(entries))
         partial.replace(self._path)
         if before is not None:
             before.close()

@@ -8,7 +8,7 @@ import pytest
 
 from target_cooladata.entries import fingerprint
 from target_cooladata.exceptions import JournalError
-from target_cooladata.journal import Journal
+from target_cooladata.journal import KEPT_STATES, Journal
 from tests.commands import Finished, run, write_config
 from tests.singer import event, schema, state
 
@@ -91,22 +91,27 @@ def test_another_or_no_leading_state_knows_nothing(start: Start) -> None:
     first.goes_out(S1, 2)
     first.goes_out(S2, 3)
     first.dies()
-    for number, leading in enumerate((S0, S3, None)):
+    for number, leading in enumerate((S3, None)):
         other = start(leading, f"other{number}")
         assert not other.journal.known
         other.journal.close(finished=True)
 
 
-def test_the_state_before_the_last_is_as_good_as_the_last(start: Start) -> None:
-    for leading, place in ((S1, 2), (S2, 4)):
+def test_the_last_few_states_are_as_good_as_the_last_and_older_ones_are_forgotten(start: Start) -> None:
+    last = KEPT_STATES + 2
+    for place in range(1, last + 1):
         first = start(S0)
-        first.journal.note(records(1, 2, 3, 4, 5, 6))
-        first.goes_out(S1, 2)
-        first.goes_out(S2, 4)
+        first.journal.note(records(*range(1, 2 * last)))
+        for number in range(1, last + 1):
+            first.goes_out(b'{"n": %d}' % number, number)
         first.dies()
-        second = start(leading, "next")
-        assert all(second.journal.knows(position - place, "s", b"r%d" % position) for position in range(place + 1, 7))
-        assert not second.journal.knows(7 - place, "s", b"r7")
+        second = start(b'{"n": %d}' % place, "next")
+        known = [
+            number
+            for number in range(place + 1, 2 * last + 1)
+            if second.journal.knows(number - place, "s", b"r%d" % number)
+        ]
+        assert known == (list(range(place + 1, 2 * last)) if place > last - KEPT_STATES else [])
         second.journal.close(finished=True)
 
 
@@ -186,10 +191,10 @@ def test_doubts_count_from_the_last_state_that_went_out(start: Start) -> None:
     first = start(S0)
     first.journal.begin_call(1, 4)
     first.journal.begin_call(5, 8)
-    for state_value, position in ((S1, 2), (S2, 4), (S3, 6)):  # the file is written anew
-        first.goes_out(state_value, position)
+    for number in range(1, KEPT_STATES + 2):  # enough for the file to be written anew
+        first.goes_out(b'{"n": %d}' % number, number)
     first.dies()
-    assert start(S3, "next").doubted(*range(10)) == [1, 2]
+    assert start(b'{"n": 6}', "next").doubted(*range(10)) == [1, 2]
 
 
 def test_doubts_stay_when_the_next_run_dies_too(start: Start) -> None:
