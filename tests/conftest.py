@@ -5,12 +5,17 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.sandbox_server import SandboxServer
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture

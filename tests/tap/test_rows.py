@@ -361,7 +361,7 @@ def line(draw: st.DrawFn) -> bytes:
     return bytes(data).replace(b"\n", b" ")
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=700)
 @given(
     st.lists(line(), max_size=12),
     st.booleans(),
@@ -384,7 +384,7 @@ def test_the_quick_way_and_the_long_way_agree(
     assert told[True] == told[False]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(line(), max_size=12))
 def test_no_row_is_lost_and_records_hold_what_the_rows_held(lines: list[bytes]) -> None:
     result = judged(*lines)

@@ -326,7 +326,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, interval=st.integers(1, 40))
 def test_records_written_as_bytes_and_through_the_sdk_are_the_same(
     place: Workplace, rows: list[str], interval: int
