@@ -28,7 +28,6 @@ from target_cooladata.exceptions import InputError
 POLL_SECONDS = 0.2  # how long a signal or a due batch may wait while the input is silent
 READ_BYTES = 1 << 18
 MAX_LINE_BYTES = 64 << 20  # Meltano relays lines up to 50 MiB
-_RUN_LINES = 100  # lines that are looked at in one go; a frame learned among them is for the next ones
 
 _REQUIRED = {
     "RECORD": "a RECORD needs `stream` and `record`",
@@ -91,26 +90,35 @@ class Handler(t.Protocol):
         """Do what is due by now."""
 
 
-class _Frame:
+class _Frame(msgspec.Struct, frozen=True):
     """What stands around the records of a stream, and who takes what stands between."""
 
-    def __init__(self) -> None:
-        self._head, self._tail = b"\n", b""  # no line begins so
-        self.take: Taker | None = None
+    head: bytes
+    tail: bytes
+    take: Taker
 
-    def fit(self, line: bytes, record: bytes, take: Taker) -> None:
+    @classmethod
+    def around(cls, record: bytes, line: bytes, take: Taker) -> _Frame | None:
         """Learn from the line of a RECORD."""
         start = line.find(record)
         head, tail = line[:start], line[start + len(record) :]
         # The same bytes may also stand elsewhere in the line: it is the frame if another record fits in.
-        if bytes(_decode(head + b"0" + tail).record) == b"0":
-            self._head, self._tail, self.take = head, tail, take
+        return cls(head, tail, take) if bytes(_decode(head + b"0" + tail).record) == b"0" else None
 
-    def records(self, lines: t.Sequence[bytes]) -> list[bytes | None]:
-        """What stands between, or None for a line that begins or ends in another way."""
-        head, tail = self._head, self._tail
-        start, stop = len(head), -len(tail)
-        return [line[start:stop] if line.startswith(head) and line.endswith(tail) else None for line in lines]
+    def split(self, text: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Find the lines with this frame.
+
+        Returns:
+            The lines before the first of them; what stands between head and tail, from there to the last of them, where
+            other lines between two of them are in one piece with these; and the lines after it.
+        """
+        start = 0 if text.startswith(self.head) else text.find(b"\n" + self.head) + 1
+        stop = len(text) if text.endswith(self.tail) else text.rfind(self.tail + b"\n") + len(self.tail)
+        if stop - start < len(self.head) + len(self.tail) or (not start and not text.startswith(self.head)):
+            return text.split(b"\n"), [], []
+        pieces = text[start + len(self.head) : stop - len(self.tail)].split(self.tail + b"\n" + self.head)
+        before, after = text[: max(start - 1, 0)], text[stop + 1 :]
+        return before.split(b"\n") if start else [], pieces, after.split(b"\n") if stop < len(text) else []
 
 
 class MessageReader(GenericSingerReader[bytes]):
@@ -118,14 +126,17 @@ class MessageReader(GenericSingerReader[bytes]):
 
     Args:
         handler: who takes the messages.
+        read_bytes: how much is read at once.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, read_bytes: int = READ_BYTES) -> None:
         super().__init__()
         self._handler = handler
+        self._read_bytes = read_bytes
         self._line_number = 0
         self._counter: Counter[str] = Counter()
-        self._frame = _Frame()
+        self._frame: _Frame | None = None
+        self._latest: tuple[bytes, Message] | None = None
 
     @property
     @override
@@ -157,44 +168,58 @@ class MessageReader(GenericSingerReader[bytes]):
         handler = self._handler
         try:
             handler.start()
-            for lines in chunks_of_lines(file_input or self.default_input):
-                for begin in range(0, len(lines), _RUN_LINES):
-                    self._take(lines[begin : begin + _RUN_LINES])
+            for text in chunks_of_lines(file_input or self.default_input, self._read_bytes):
+                if text is not None:
+                    self._take(text)
                 handler.tick()
         except BaseException as cause:
             handler.abandon(cause)
             raise
         return self._counter
 
-    def _take(self, lines: t.Sequence[bytes]) -> None:
+    def _take(self, text: bytes) -> None:
         """Hand over some lines: at a glance where that will do, else one by one."""
-        take, records = self._frame.take, self._frame.records(lines)
+        frame = self._frame
+        if frame is None:
+            self._read(text.split(b"\n"))
+        else:
+            before, pieces, after = frame.split(text)
+            self._read(before)
+            self._take_pieces(frame, pieces)
+            self._read(after)
+        if self._latest is not None:
+            line, message = self._latest
+            take = self._handler.taker(message.stream)
+            self._frame = _Frame.around(bytes(message.record), line, take) if take is not None else None
+            self._latest = None
+
+    def _take_pieces(self, frame: _Frame, pieces: list[bytes]) -> None:
+        # JSON may hold a line feed between two tokens, but a record stands on one line.
+        records = [None if b"\n" in piece else piece for piece in pieces]
         index = 0
-        while index < len(lines):
-            if take is not None and records[index] is not None:
-                taken = take(records, index)
-                self._counter["RECORD"] += taken
-                self._line_number += taken
-                index += taken
-            if index < len(lines):
-                self._line_number += 1
-                self._read(lines[index])
+        while index < len(pieces):
+            taken = frame.take(records, index)
+            self._counter["RECORD"] += taken
+            self._line_number += taken
+            index += taken
+            if index < len(pieces):
+                self._read((frame.head + pieces[index] + frame.tail).split(b"\n"))
                 index += 1
 
-    def _read(self, line: bytes) -> None:
-        try:
-            message = _decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            self._refuse(line, error)
-            return
-        if message.type != "RECORD" or not message.stream or not message.record:
-            self._dispatch(message)
-            return
-        self._counter["RECORD"] += 1
-        self._handler.on_record(message)
-        take = self._handler.taker(message.stream)
-        if take is not None:
-            self._frame.fit(line, bytes(message.record), take)
+    def _read(self, lines: t.Iterable[bytes]) -> None:
+        for line in lines:
+            self._line_number += 1
+            try:
+                message = _decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                self._refuse(line, error)
+                continue
+            if message.type == "RECORD" and message.stream and message.record:
+                self._counter["RECORD"] += 1
+                self._handler.on_record(message)
+                self._latest = line, message
+            else:
+                self._dispatch(message)
 
     def _dispatch(self, message: Message) -> None:
         kind = message.type
@@ -231,37 +256,43 @@ class MessageReader(GenericSingerReader[bytes]):
         raise InputError(msg)
 
 
-def chunks_of_lines(source: t.IO[t.Any]) -> t.Iterator[list[bytes]]:
-    """Split an input into lists of whole lines, one list a read; an empty list means that nothing came.
+def chunks_of_lines(source: t.IO[t.Any], read_bytes: int = READ_BYTES) -> t.Iterator[bytes | None]:
+    """Cut an input into chunks of whole lines, without the last line feed; None says that nothing came.
 
     Raises:
         InputError: for a line over `MAX_LINE_BYTES`.
     """
-    try:
-        descriptor = source.fileno()
-    except (OSError, AttributeError):  # an in-memory file
-        yield [line.encode() if isinstance(line, str) else line for line in source]
-        return
     rest: list[bytes] = []
     size = 0
-    while True:
-        if not select.select([descriptor], [], [], POLL_SECONDS)[0]:
-            yield []
+    for data in _reads(source, read_bytes):
+        if data is None:
+            yield None
             continue
-        data = os.read(descriptor, READ_BYTES)
-        if not data:
-            break
-        lines = data.split(b"\n")
-        tail = lines.pop()
-        if lines:
-            lines[0] = b"".join([*rest, lines[0]])
-            yield lines
+        head, line_feed, tail = data.rpartition(b"\n")
+        if line_feed:
+            yield b"".join([*rest, head])
             rest, size = [], 0
         rest.append(tail)
         size += len(tail)
         if size > MAX_LINE_BYTES:
             msg = f"a line of the input is longer than {MAX_LINE_BYTES:,} bytes, the most that is read as one message"
             raise InputError(msg)
-    last = b"".join(rest)
-    if last:
-        yield [last]
+    if size:
+        yield b"".join(rest)
+
+
+def _reads(source: t.IO[t.Any], read_bytes: int) -> t.Iterator[bytes | None]:
+    """Read to the end; None says that nothing came for a moment."""
+    try:
+        descriptor = source.fileno()
+    except (OSError, AttributeError):  # an in-memory file
+        while data := source.read(read_bytes):
+            yield data if isinstance(data, bytes) else data.encode()
+        return
+    while True:
+        if not select.select([descriptor], [], [], POLL_SECONDS)[0]:
+            yield None
+        elif data := os.read(descriptor, read_bytes):
+            yield data
+        else:
+            return

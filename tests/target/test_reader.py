@@ -8,7 +8,7 @@ import typing as t
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_cooladata.exceptions import InputError
@@ -111,6 +111,7 @@ _RECORDS = (
     '{"a":1},"record":{"a":2}',
     '{"a":1',
     '{"a":NaN}',
+    '{"a":1,\n"b":2}',
     "0",
     "{}",
     '{"a":1},"time_extracted":"t"},{"a":1}',
@@ -128,20 +129,23 @@ _TAILS = (
     "}}",
     ',"time_extracted":1}',
 )
-_lines = st.tuples(st.sampled_from(_HEADS), st.sampled_from(_RECORDS), st.sampled_from(_TAILS)).map("".join)
+# Few of them in one input, or hardly a line would begin and end like the one before.
+_few = st.tuples(*(st.lists(st.sampled_from(some), min_size=1, max_size=2) for some in (_HEADS, _TAILS)))
+_inputs = _few.flatmap(
+    lambda few: st.lists(
+        st.tuples(st.sampled_from(few[0]), st.sampled_from(_RECORDS), st.sampled_from(few[1])).map("".join), max_size=12
+    )
+)
 
 
-@given(st.lists(st.lists(_lines, max_size=3), max_size=4), st.lists(_lines, max_size=9))
-def test_what_is_taken_at_a_glance_is_what_decoding_every_line_gives(frames: list[list[str]], last: list[str]) -> None:
-    # A frame that was learned counts from the next hundred lines on.
-    lines = [f"{line}\n" for few in frames for line in (*few, *["\n"] * (100 - len(few)))] + [
-        f"{line}\n" for line in last
-    ]
-    data = "".join(lines).encode()
+@settings(max_examples=400)
+@given(_inputs, st.integers(1, 300))
+def test_what_is_taken_at_a_glance_is_what_decoding_every_line_gives(lines: list[str], read_bytes: int) -> None:
+    data = "".join(f"{line}\n" for line in lines).encode()
 
     def ending(heard: Heard) -> str | None:
         try:
-            MessageReader(heard).process_lines(io.BytesIO(data), {})
+            MessageReader(heard, read_bytes).process_lines(io.BytesIO(data), {})
         except InputError as refusal:
             return str(refusal)
         return None
@@ -157,8 +161,11 @@ def _stripped(message: tuple[t.Any, ...]) -> tuple[t.Any, ...]:
 
 def test_lines_that_differ_in_the_record_alone_are_taken_at_a_glance() -> None:
     lines = [record("s", time_extracted="t", a=number) for number in range(1_000)]
-    heard = read(*lines[:500], state(n=1), *lines[500:])
-    assert heard.taken == 900
+    heard = Heard()
+    MessageReader(heard, 1_000).process_lines(
+        io.BytesIO("".join([*lines[:500], state(n=1), *lines[500:]]).encode()), {}
+    )
+    assert heard.taken > 950
     assert heard.messages[499:502] == [
         ("record", "s", b'{"a": 499}'),
         ("state", b'{"n": 1}'),
@@ -242,6 +249,6 @@ def test_however_the_bytes_arrive_the_lines_are_the_same(lines: list[bytes], dat
     speaker = threading.Thread(target=talk)
     speaker.start()
     with os.fdopen(source, "rb") as pipe:
-        read_lines = [line for chunk in chunks_of_lines(pipe) for line in chunk]
+        read_lines = [line for chunk in chunks_of_lines(pipe) if chunk is not None for line in chunk.split(b"\n")]
     speaker.join()
     assert read_lines == lines
