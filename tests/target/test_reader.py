@@ -8,7 +8,7 @@ import typing as t
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from target_cooladata.exceptions import InputError
@@ -99,6 +99,7 @@ _HEADS = (
     '{"type":"STATE","value":',
     '{"type":"RECORD","stream":"s","x":{"a":1},"record":',
     '{"x":{"record":{"a":1}},"type":"RECORD","stream":"s","record":',
+    '{"x":{"record":{"a":2,"b":"x"}},"type":"RECORD","stream":"s","record":',
     '{"type":"RECORD","stream":"s","record":{"a":0},"record":',
 )
 _RECORDS = (
@@ -139,6 +140,7 @@ _inputs = _few.flatmap(
 
 
 @settings(max_examples=400)
+@example([f'{head}{{"a":1}}}}' for head in _HEADS[6:8]], 1)  # the record stands twice in the first line
 @given(_inputs, st.integers(1, 300))
 def test_what_is_taken_at_a_glance_is_what_decoding_every_line_gives(lines: list[str], read_bytes: int) -> None:
     data = "".join(f"{line}\n" for line in lines).encode()
