@@ -93,9 +93,32 @@ class Account:
                 "event_timestamp_epoch, and that before event_timestamp",
                 notices.times_disagreeing,
             )
+        self._tell_what_was_forgotten()
         if report.rows_rejected:
             where = f"kept in {report.rejects}" if report.rejects else "only counted, as on_invalid_row is skip"
             self._logger.warning("Rejected rows: %s; %s", as_words(report.rejected_by_reason), where)
         self._logger.info("Report: %s", report.to_json())
         report.write(self._settings.report_path)
         report.close()
+
+    def _tell_what_was_forgotten(self) -> None:
+        """Warn where state had no room for all it should remember; see `room.py`."""
+        report = self.report
+        if report.identities_forgotten_early:
+            self._logger.warning(
+                "State has no room for %d files of the last lookback_hours: any file as old as those counts as done",
+                report.identities_forgotten_early,
+            )
+        if report.identities_forgotten_of_former_uris:
+            self._logger.warning(
+                "State has no room for %d files of URIs that uris names no longer: where such a URI is named again, "
+                "any file as old as those counts as done",
+                report.identities_forgotten_of_former_uris,
+            )
+        if report.former_uris_forgotten:
+            self._logger.warning(
+                "State has no room for %d URIs that uris names no longer, first %s: where such a URI is named again, "
+                "all of its files are read again",
+                report.former_uris_forgotten,
+                report.first_uris_forgotten[0],
+            )

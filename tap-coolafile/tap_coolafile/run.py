@@ -15,7 +15,6 @@ import typing as t
 import msgspec
 
 from tap_coolafile import reading
-from tap_coolafile.bookmarks import MAX_RECENT, Bookmark, Place, Position
 from tap_coolafile.exceptions import (
     ArchivedFileError,
     BadFileError,
@@ -25,6 +24,7 @@ from tap_coolafile.exceptions import (
     TapError,
 )
 from tap_coolafile.report import as_words
+from tap_coolafile.room import Room
 from tap_coolafile.rows import REASONS, Judge, Judged
 from tap_coolafile.sources import open_source
 from tap_coolafile.unwrapping import AROUND_BYTES, LONGER, unwrapped
@@ -33,6 +33,7 @@ from tap_coolafile.uris import NAME_RULE
 if t.TYPE_CHECKING:
     import logging
 
+    from tap_coolafile.bookmarks import Bookmark, Place, Position
     from tap_coolafile.configuration import Settings
     from tap_coolafile.rejects import RejectsFile
     from tap_coolafile.report import Report
@@ -107,8 +108,7 @@ class Run:
         self._report = report
         self._hooks = hooks
         self._logger = logger
-        self._marks: dict[str, Bookmark] = {}
-        self._idle: dict[str, t.Any] = {}
+        self._room = Room((), {}, lookback_ms=0)
         self._unsaved_rows = 0
         self._saved_at = time.monotonic()
 
@@ -118,12 +118,10 @@ class Run:
         Raises:
             TapError: as in exceptions.py; the state has then been saved up to the last emission.
         """
-        lookback_ms = self._settings.lookback_hours * 3_600_000
-        for pattern in patterns:
-            place = places.pop(pattern.name, Place())
-            self._marks[pattern.name] = Bookmark(place, lookback_ms=lookback_ms, capacity=MAX_RECENT // len(patterns))
-        self._idle = msgspec.to_builtins(places)
-        first = all(mark.first_pass for mark in self._marks.values())
+        self._room = Room(
+            [pattern.name for pattern in patterns], places, lookback_ms=self._settings.lookback_hours * 3_600_000
+        )
+        first = all(mark.first_pass for mark in self._room.marks.values())
         try:
             for index, pattern in enumerate(patterns):
                 yield from self._pass(pattern, patterns[:index])
@@ -131,16 +129,15 @@ class Run:
             self._save()
             raise
         self._save()
-        self._report.identities_forgotten_early = sum(mark.shrunk for mark in self._marks.values())
         if first and not self._selection.matched:
-            names, refused = ", ".join(self._marks), self._report.files_refused_by_name
+            names, refused = ", ".join(self._room.marks), self._report.files_refused_by_name
             also = f"; {refused} files were passed over, as {NAME_RULE}" if refused else ""
             msg = f"nothing matches {names}{also}; check uris"
             raise MissingFileError(msg)
 
     def _pass(self, pattern: Pattern, earlier: t.Sequence[Pattern]) -> t.Iterator[Emission]:
         """Read what is new of one entry of `uris`."""
-        mark = self._marks[pattern.name]
+        mark = self._room.marks[pattern.name]
         source = open_source(pattern, self._settings, self._hooks.check_stopping)
         with contextlib.closing(self._selection.tasks(source, mark, pattern, earlier)) as tasks:
             for task in tasks:
@@ -162,6 +159,7 @@ class Run:
     def _note_bad(self, mark: Bookmark, task: Task, bad: BadFileError) -> None:
         position = mark.file if mark.file is not None and mark.file.path == task.item.path else task.start
         mark.fail(task.item, position)
+        self._room.check_pending()
         self._report.files_bad += 1
         if len(self._report.bad_files) < 100:  # noqa: PLR2004 - a report stays readable
             self._report.bad_files.append(task.item.name)
@@ -288,6 +286,10 @@ class Run:
     def _save(self) -> None:
         """Make rejects durable, then write the state."""
         self._rejects.secure()
-        self._hooks.save(self._idle | {name: mark.to_builtins() for name, mark in self._marks.items()})
+        self._hooks.save(self._room.to_builtins())
+        self._report.identities_forgotten_early = self._room.forgotten_early
+        self._report.identities_forgotten_of_former_uris = self._room.forgotten_of_former
+        self._report.former_uris_forgotten = len(self._room.forgotten_uris)
+        self._report.first_uris_forgotten = self._room.forgotten_uris[:100]
         self._unsaved_rows = 0
         self._saved_at = time.monotonic()

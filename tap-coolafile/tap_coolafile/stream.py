@@ -202,7 +202,8 @@ class EventStream(Stream):
         )
         places = bookmarks.load(self.stream_state, str(self._cooltap.shard or ""))
         if self.replication_method == "FULL_TABLE":
-            places = {}
+            names = {pattern.name for pattern in self._cooltap.patterns}
+            places = {name: place for name, place in places.items() if name not in names}
         with account.closing(judge):
             for emission in run.emissions(self._cooltap.patterns, places):
                 if self.settings.add_metadata_columns:

@@ -7,8 +7,10 @@ import typing as t
 
 import pytest
 
-from tap_coolafile.bookmarks import KEPT_ANYHOW, MAX_RECENT, Bookmark, Place, Position, load
+from tap_coolafile.bookmarks import KEPT_ANYHOW, VERSION, Bookmark, Place, Position, load
 from tap_coolafile.exceptions import StateError
+from tap_coolafile.identities import WIDTH
+from tap_coolafile.room import MAX_RECENT, Room
 from tap_coolafile.sources.base import FileItem
 
 HOUR = 3_600_000
@@ -24,42 +26,52 @@ def end(file: FileItem) -> Position:
 
 
 class Collection:
-    """A listing that grows, passed over again and again with its state written to JSON in between."""
+    """A listing that grows, passed over again and again with its state written to JSON in between.
 
-    def __init__(self, *, lookback_hours: int = 24, capacity: int = MAX_RECENT) -> None:
+    A URI is the prefix of its files' paths.
+    """
+
+    def __init__(self, *, lookback_hours: int = 24) -> None:
         self.files: dict[str, FileItem] = {}
-        self.state: t.Any = {}
-        self.shrunk = 0
+        self.state: t.Any = {"version": VERSION, "places": {}}
+        self.largest = 0
+        self.room = Room((), {}, lookback_ms=0)
         self._lookback_ms = lookback_hours * HOUR
-        self._capacity = capacity
 
     def add(self, *files: FileItem) -> None:
         self.files |= {file.path: file for file in files}
 
-    def run(self, now_ms: int, *, stop_after: int | None = None) -> list[str]:
+    def run(self, now_ms: int, *uris: str, stop_after: int | None = None, save_each: int = 10_000) -> list[str]:
         """Pass over the listing; return the paths read. Stop after so many, as a kill would."""
-        place = load({"version": 1, "places": {"p": self.state}}, "").pop("p") if self.state else Place()
-        mark = Bookmark(place, lookback_ms=self._lookback_ms, capacity=self._capacity)
+        uris = uris or ("",)
+        self.room = Room(uris, load(self.state, ""), lookback_ms=self._lookback_ms)
         read: list[str] = []
-        for path in sorted(self.files):
-            if path <= mark.reached:
-                continue
-            mark.begin(now_ms)
-            if mark.verdict(self.files[path]) != "done":
-                if stop_after is not None and len(read) == stop_after:
-                    break
-                read.append(path)
-                mark.finish(self.files[path], end(self.files[path]))
-        else:
+        for uri in uris:
+            mark = self.room.marks[uri]
+            for path in sorted(path for path in self.files if path.startswith(uri) and path > mark.reached):
+                mark.begin(now_ms)
+                if mark.verdict(self.files[path]) != "done":
+                    if len(read) == stop_after:
+                        self.save()
+                        return read
+                    read.append(path)
+                    mark.finish(self.files[path], end(self.files[path]))
+                    if len(read) % save_each == 0:
+                        self.save()
             mark.begin(now_ms)
             mark.end()
-        self.shrunk += mark.shrunk
-        self.state = json.loads(json.dumps(mark.to_builtins()))
+        self.save()
         return read
 
+    def save(self) -> None:
+        self.state = {"version": VERSION, "places": json.loads(json.dumps(self.room.to_builtins()))}
+        self.largest = max(self.largest, len(json.dumps({"bookmarks": {"events": self.state}})))
+        assert self.remembered <= MAX_RECENT
+
     @property
-    def size(self) -> int:
-        return len(json.dumps(self.state))
+    def remembered(self) -> int:
+        places = self.state["places"].values()
+        return sum(len(place.get(name, "")) for place in places for name in ("recent", "passed")) // WIDTH
 
 
 def test_two_files_stamped_in_the_same_second_are_both_read() -> None:
@@ -90,42 +102,49 @@ def test_a_changed_file_is_told_and_where_it_was_read_to() -> None:
     files = Collection()
     files.add(item("a"))
     files.run(1)
-    mark = Bookmark(load({"version": 1, "places": {"p": files.state}}, "")["p"], lookback_ms=DAY)
+    mark = Bookmark(load(files.state, "")[""], lookback_ms=DAY)
     changed = item("a", etag="e2")
     assert mark.verdict(changed) == "changed"
     assert mark.known(changed) == Position("a", "", offset=10, line=1, head="abcdef")
 
 
-@pytest.mark.parametrize(("days", "a_day", "capacity"), [(365, 500, 1000), (8, 10_000, MAX_RECENT)])
-def test_many_files_a_day_are_each_read_once_and_leave_the_state_bounded(days: int, a_day: int, capacity: int) -> None:
-    # The year runs at a twentieth of ten thousand files a day, with a twentieth of the room for them.
-    files, total = Collection(capacity=capacity), 0
-    for day in range(1, days + 1):
+def test_ten_thousand_files_a_day_for_a_year_are_each_read_once_and_leave_the_state_bounded() -> None:
+    # A lifecycle rule keeps two days. Of each day's files a hundred become visible a day late, and a hundred are
+    # overwritten on the day after.
+    files, late = Collection(), list[FileItem]()
+    for day in range(16_000, 16_365):
         begin = day * DAY
-        files.files = {path: file for path, file in files.files.items() if file.mtime_ms >= begin - 2 * DAY}
-        files.add(*(item(f"{day:03}/{number:05}", mtime_ms=begin + number * DAY // a_day) for number in range(a_day)))
-        total += len(files.run(begin + DAY))
-        assert files.size < 50 * capacity
-    assert total == days * a_day
+        today = [item(f"{day}/{n:04}.json", mtime_ms=begin + n * DAY // 10_000, size=5_000_000) for n in range(10_000)]
+        overwritten = [
+            item(f"{day - 1}/{n:04}.json", mtime_ms=begin + HOUR, etag="e2", size=6_000_000)
+            for n in range(50, 10_000, 100)
+        ]
+        files.files = {path: file for path, file in files.files.items() if path >= f"{day - 1}"}
+        new = late + [file for file in today if not file.path.endswith("33.json")]
+        new += [file for file in overwritten if file.path in files.files]
+        late = [file for file in today if file.path.endswith("33.json")]
+        files.add(*new)
+        assert files.run(begin + DAY) == sorted(file.path for file in new)
+        assert files.room.forgotten_early == 0
+    assert files.largest < 1_000_000
 
 
 def test_two_hundred_thousand_files_of_one_second_are_read_once_also_when_killed_in_the_middle() -> None:
     files = Collection()
     files.add(*(item(f"k{number:06}", mtime_ms=DAY) for number in range(200_000)))
     first = files.run(DAY, stop_after=120_000)
-    assert files.size < 1_000_000
     second = files.run(DAY + 1)
     assert first + second == sorted(files.files)
+    assert files.room.forgotten_early > 0
     assert files.run(DAY + 2) == []
-    assert files.size < 1_000_000
-    assert files.shrunk > 0
+    assert files.largest < 1_000_000
 
 
 def test_identities_older_than_the_window_are_forgotten_and_count_as_done() -> None:
     files = Collection()
     files.add(*(item(f"{number:05}", mtime_ms=number) for number in range(KEPT_ANYHOW + 500)))
     files.run(10 * DAY)
-    assert len(files.state["recent"]) == KEPT_ANYHOW
+    assert files.remembered == KEPT_ANYHOW
     assert files.run(11 * DAY) == []
     files.add(item("late", mtime_ms=100))
     assert files.run(12 * DAY) == []
@@ -137,8 +156,8 @@ def test_the_window_shrinks_when_it_holds_too_many() -> None:
     files = Collection()
     files.add(*(item(f"{number:05}", mtime_ms=DAY + number) for number in range(MAX_RECENT + 50)))
     files.run(DAY)
-    assert len(files.state["recent"]) == MAX_RECENT
-    assert files.shrunk == 50
+    assert files.remembered == MAX_RECENT
+    assert files.room.forgotten_early == 50
     assert files.run(DAY + 1) == []
 
 
@@ -160,14 +179,17 @@ def test_a_pending_file_is_tried_again_and_forgotten_when_it_vanished() -> None:
 
 
 def test_more_pending_files_than_state_can_name_stop_the_run() -> None:
-    mark = Bookmark(Place(), lookback_ms=DAY)
+    room = Room(("p", "q"), {}, lookback_ms=DAY)
 
     def fail_all() -> None:
-        for number in range(10_000):
-            mark.fail(item(f"{number}"), Position(f"{number}", "e"))
+        for number in range(1000):
+            for mark in room.marks.values():
+                mark.fail(item(f"é{number}"), Position(f"é{number}", "e"))
+            room.check_pending()
 
     with pytest.raises(StateError, match="cannot be loaded"):
         fail_all()
+    assert len(json.dumps(room.to_builtins())) < 150_000
 
 
 def test_the_state_of_another_shard_is_refused() -> None:

@@ -121,4 +121,4 @@ def test_rejects_that_s3_refuses_end_the_run_without_a_state_past_them(place: Wo
     assert run.code == 1
     (line,) = run.complaints
     assert "check rejects_path" in line
-    assert run.state == {"bookmarks": {"events": {"version": 1}}}
+    assert run.state == {"bookmarks": {"events": {"version": 2}}}

@@ -36,7 +36,7 @@ def test_the_seed_rows_arrive_as_four_records(place: Workplace) -> None:
 
 def test_the_first_message_is_a_state_also_on_a_first_run(place: Workplace) -> None:
     place.write("a.json", event())
-    assert place.run().messages[0] == {"type": "STATE", "value": {"bookmarks": {"events": {"version": 1}}}}
+    assert place.run().messages[0] == {"type": "STATE", "value": {"bookmarks": {"events": {"version": 2}}}}
 
 
 def test_a_second_run_reads_nothing_and_a_new_file_alone_is_read(place: Workplace) -> None:

@@ -1,0 +1,94 @@
+"""Identities of files done, as short as they go: there may be 20,000 of them, and state stays under 1 MB.
+
+One is 42 characters: short hashes of path and ETag, the identity of the bytes read, and stamp, size and lines as one
+number. A set of them is one text, without anything between them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import typing as t
+
+import msgspec
+
+KEY = 10
+_ETAG = 6
+_HASHES = KEY + 2 * _ETAG
+WIDTH = _HASHES + 20
+_STAMP_BITS, _SIZE_BITS, _LINE_BITS = 42, 46, 32
+LATEST_MS = (1 << _STAMP_BITS) - 2
+"""Stamps after this one, in the year 2109, are taken for it."""
+
+
+class Done(msgspec.Struct):
+    """A file done: short hashes of its ETag and of the bytes read, its stamp, how many bytes and lines.
+
+    `passed` tells whether the pass that goes on has come by it. `text` is the whole identity, as state holds it.
+    """
+
+    etag: str
+    head: str
+    mtime_ms: int
+    size: int
+    lines: int
+    text: str
+    passed: bool = False
+
+
+def key_of(path: str) -> str:
+    """Return the short hash of a path."""
+    return _short(path, KEY)
+
+
+def etag_of(etag: str) -> str:
+    """Return the short hash of an ETag."""
+    return _short(etag, _ETAG)
+
+
+def stamp_of(mtime_ms: int) -> int:
+    """Return a stamp as identities hold it."""
+    return min(max(mtime_ms, 0), LATEST_MS)
+
+
+def made(key: str, etag: str, head: str, *, mtime_ms: int, size: int, lines: int) -> Done:  # noqa: PLR0913 - its parts
+    """Make the identity of a file whose path and ETag have the short hashes `key` and `etag`."""
+    head = head or "------"
+    size, lines = min(size, (1 << _SIZE_BITS) - 1), min(lines, (1 << _LINE_BITS) - 1)
+    number = (mtime_ms << _SIZE_BITS | size) << _LINE_BITS | lines
+    text = f"{key}{etag}{head}{binascii.b2a_base64(number.to_bytes(15), newline=False).decode()}"
+    return Done(etag, head, mtime_ms, size, lines, text)
+
+
+def decoded(text: str) -> t.Iterator[tuple[str, Done]]:
+    """Read a set of identities; give each with its key.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if len(text) % WIDTH:
+        msg = "identities are cut"
+        raise ValueError(msg)
+    for begin in range(0, len(text), WIDTH):
+        one = text[begin : begin + WIDTH]
+        number = int.from_bytes(binascii.a2b_base64(one[_HASHES:], strict_mode=True))
+        size, lines = number >> _LINE_BITS & (1 << _SIZE_BITS) - 1, number & (1 << _LINE_BITS) - 1
+        stamp = number >> _SIZE_BITS + _LINE_BITS
+        yield one[:KEY], Done(one[KEY : KEY + _ETAG], one[KEY + _ETAG : _HASHES], stamp, size, lines, one)
+
+
+def decoded_first_version(text: str) -> tuple[str, Done]:
+    """Read one identity as the first version of state holds it.
+
+    Raises:
+        ValueError, IndexError: it is damaged.
+    """
+    stamp, size, lines = (int(number, 16) for number in text[23:].split("."))
+    found = made(text[1:11], text[11:17], text[17:23], mtime_ms=stamp_of(stamp), size=size, lines=lines)
+    found.passed = text[0] == "+"
+    return text[1:11], found
+
+
+def _short(text: str, length: int) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode(errors="surrogateescape")).digest())[:length].decode()

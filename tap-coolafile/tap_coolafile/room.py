@@ -1,0 +1,107 @@
+"""How much state may hold of all URIs together: in go the places that state brought, out come places that fit.
+
+At most 20,000 identities and less than 1 MB. Where that is not enough, the URIs that are configured no longer shrink
+first, the one left longest ago before the others: first to their watermark (whatever is as old as their newest
+identity counts as done), then, where it is bytes that lack, they are forgotten wholly. Then the URI that holds most
+shrinks. What is forgotten is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+
+from tap_coolafile.bookmarks import Bookmark, Place
+from tap_coolafile.exceptions import StateError
+from tap_coolafile.identities import WIDTH
+
+MAX_RECENT = 20_000
+MAX_BYTES = 990_000
+"""Of the places; the message around them has the rest of 1 MB."""
+_MAX_PENDING_BYTES = 100_000
+_MAX_NAMES_BYTES = 500_000
+
+
+class Room:
+    """The places of one run: `marks`, of the URIs configured, and those of earlier ones."""
+
+    def __init__(self, names: t.Sequence[str], places: t.Mapping[str, Place], *, lookback_ms: int) -> None:
+        """Take over what state holds.
+
+        Raises:
+            StateError: the URIs are so many that their names leave no room for anything else.
+        """
+        if len(json.dumps(names)) + 200 * len(names) > _MAX_NAMES_BYTES:
+            msg = f"uris names {len(names)} entries, more than one state can keep; share them among several taps"
+            raise StateError(msg)
+        self.marks = {name: Bookmark(places.get(name, Place()), lookback_ms=lookback_ms) for name in names}
+        former = {
+            name: Bookmark(place, lookback_ms=lookback_ms) for name, place in places.items() if name not in self.marks
+        }
+        now_ms = time.time_ns() // 1_000_000
+        for mark in self.marks.values():
+            mark.leave(0)
+        for mark in former.values():
+            mark.leave(mark.left or now_ms)
+        ordered = sorted(former.items(), key=lambda pair: pair[1].left)
+        self._former = {name: mark for name, mark in ordered if not mark.is_empty}
+        self.forgotten_uris: list[str] = []
+        self._forgotten_of_former = 0
+
+    @property
+    def forgotten_early(self) -> int:
+        """How many identities inside the window were forgotten, of the URIs configured."""
+        return sum(mark.forgotten_early for mark in self.marks.values())
+
+    @property
+    def forgotten_of_former(self) -> int:
+        """How many identities were forgotten, of URIs configured no longer."""
+        return self._forgotten_of_former + sum(mark.forgotten for mark in self._former.values())
+
+    def check_pending(self) -> None:
+        """Look whether state can name all files pending.
+
+        Raises:
+            StateError: it cannot.
+        """
+        if sum(mark.pending_bytes for mark in self.marks.values()) > _MAX_PENDING_BYTES:
+            count = sum(len(mark.pending) for mark in self.marks.values())
+            msg = f"{count} files cannot be loaded, more than state can keep; narrow uris"
+            raise StateError(msg)
+
+    def to_builtins(self) -> dict[str, t.Any]:
+        """Return the places as state holds them, after forgetting what does not fit."""
+        marks = (*self._former.values(), *self.marks.values())
+        self._forget(sum(mark.remembered for mark in marks) - MAX_RECENT)
+        while True:
+            places = {name: mark.to_builtins() for name, mark in (self._former | self.marks).items()}
+            excess = len(json.dumps(places)) - MAX_BYTES
+            if excess <= 0 or not self._shrink(excess, places):
+                return places
+
+    def _shrink(self, excess: int, places: t.Mapping[str, t.Any]) -> bool:
+        """Forget about so many bytes; tell whether there was anything to forget."""
+        if self._former and not any(mark.remembered for mark in self._former.values()):
+            while self._former and excess > 0:
+                name = next(iter(self._former))
+                self._forgotten_of_former += self._former.pop(name).forgotten
+                self.forgotten_uris.append(name)
+                excess -= len(json.dumps({name: places[name]}))
+            return True
+        return self._forget(excess // WIDTH + 1) > 0
+
+    def _forget(self, count: int) -> int:
+        """Forget so many identities; say how many there were to forget."""
+        forgotten = 0
+        for mark in self._former.values():
+            forgotten += mark.forget(max(count - forgotten, 0))
+        marks = list(self.marks.values())
+        while forgotten < count:
+            marks.sort(key=lambda mark: mark.remembered, reverse=True)
+            most = marks[0].remembered
+            if not most:
+                break
+            ahead = most - (marks[1].remembered if marks[1:] else 0)
+            forgotten += marks[0].forget(min(count - forgotten, max(ahead, (count - forgotten) // len(marks), 1)))
+        return forgotten
