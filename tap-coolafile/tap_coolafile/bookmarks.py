@@ -114,7 +114,8 @@ class Bookmark:
 
     def foresee(self, item: FileItem) -> Verdict:
         """Tell what the verdict on `item` will be, without passing it."""
-        if item.path in self.pending or (self.file is not None and self.file.path == item.path):
+        file = self._place.file
+        if item.path in self.pending or (file is not None and file.path == item.path):
             return "retry"
         known = self._recent.get(self._key_of(item))
         if known is None:
@@ -243,11 +244,19 @@ def load(state: t.Mapping[str, t.Any], shard: str) -> dict[str, Place]:
     try:
         places = msgspec.convert(state.get("places", {}), dict[str, Place])
         for place in places.values():
-            _recent_of(place)
+            _check(place)
     except (msgspec.ValidationError, ValueError, IndexError):
         msg = "state is damaged: its bookmarks are not what this tap writes; start from an empty state"
         raise StateError(msg) from None
     return places
+
+
+def _check(place: Place) -> None:
+    if isinstance(place.recent, list):
+        _recent_of(place)
+    elif not (identities.is_sound(place.passed) and identities.is_sound(place.recent)):
+        msg = "identities are damaged"
+        raise ValueError(msg)
 
 
 def _recent_of(place: Place) -> dict[str, Done]:

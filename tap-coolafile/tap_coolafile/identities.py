@@ -6,9 +6,9 @@ number. A set of them is one text, without anything between them.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
+import re
 import typing as t
 
 import msgspec
@@ -17,12 +17,14 @@ KEY = 10
 _ETAG = 6
 _HASHES = KEY + 2 * _ETAG
 WIDTH = _HASHES + 20
+_SET = re.compile(rf"(?:[\w-]{{{_HASHES}}}[A-Za-z0-9+/]{{{WIDTH - _HASHES}}})*", re.ASCII)
 _STAMP_BITS, _SIZE_BITS, _LINE_BITS = 42, 46, 32
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 LATEST_MS = (1 << _STAMP_BITS) - 2
 """Stamps after this one, in the year 2109, are taken for it."""
 
 
-class Done(msgspec.Struct):
+class Done(msgspec.Struct, gc=False):
     """A file done: short hashes of its ETag and of the bytes read, its stamp, how many bytes and lines.
 
     `passed` tells whether the pass that goes on has come by it. `text` is the whole identity, as state holds it.
@@ -61,18 +63,16 @@ def made(key: str, etag: str, head: str, *, mtime_ms: int, size: int, lines: int
     return Done(etag, head, mtime_ms, size, lines, text)
 
 
-def decoded(text: str) -> t.Iterator[tuple[str, Done]]:
-    """Read a set of identities; give each with its key.
+def is_sound(text: str) -> bool:
+    """Tell whether a text is a set of identities."""
+    return _SET.fullmatch(text) is not None
 
-    Raises:
-        ValueError: it is damaged.
-    """
-    if len(text) % WIDTH:
-        msg = "identities are cut"
-        raise ValueError(msg)
+
+def decoded(text: str) -> t.Iterator[tuple[str, Done]]:
+    """Read a sound set of identities; give each with its key."""
     for begin in range(0, len(text), WIDTH):
         one = text[begin : begin + WIDTH]
-        number = int.from_bytes(binascii.a2b_base64(one[_HASHES:], strict_mode=True))
+        number = int.from_bytes(binascii.a2b_base64(one[_HASHES:]))
         size, lines = number >> _LINE_BITS & (1 << _SIZE_BITS) - 1, number & (1 << _LINE_BITS) - 1
         stamp = number >> _SIZE_BITS + _LINE_BITS
         yield one[:KEY], Done(one[KEY : KEY + _ETAG], one[KEY + _ETAG : _HASHES], stamp, size, lines, one)
@@ -91,4 +91,5 @@ def decoded_first_version(text: str) -> tuple[str, Done]:
 
 
 def _short(text: str, length: int) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode(errors="surrogateescape")).digest())[:length].decode()
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+    return binascii.b2a_base64(digest, newline=False)[:length].translate(_URL_SAFE).decode()

@@ -73,7 +73,9 @@ class Room:
     def to_builtins(self) -> dict[str, t.Any]:
         """Return the places as state holds them, after forgetting what does not fit."""
         marks = (*self._former.values(), *self.marks.values())
-        self._forget(sum(mark.remembered for mark in marks) - MAX_RECENT)
+        surplus = sum(mark.remembered for mark in marks) - MAX_RECENT
+        if surplus > 0:
+            self._forget(surplus - self._forget_of_former(surplus))
         while True:
             places = {name: mark.to_builtins() for name, mark in (self._former | self.marks).items()}
             excess = len(json.dumps(places)) - MAX_BYTES
@@ -81,27 +83,34 @@ class Room:
                 return places
 
     def _shrink(self, excess: int, places: t.Mapping[str, t.Any]) -> bool:
-        """Forget about so many bytes; tell whether there was anything to forget."""
-        if self._former and not any(mark.remembered for mark in self._former.values()):
-            while self._former and excess > 0:
-                name = next(iter(self._former))
-                self._forgotten_of_former += self._former.pop(name).forgotten
-                self.forgotten_uris.append(name)
-                excess -= len(json.dumps({name: places[name]}))
+        """Forget about so many bytes, or a part of them; tell whether there was anything to forget."""
+        count = excess // WIDTH + 1
+        if self._forget_of_former(count):
             return True
-        return self._forget(excess // WIDTH + 1) > 0
+        if not self._former:
+            return self._forget(count) > 0
+        while self._former and excess > 0:
+            name = next(iter(self._former))
+            self._forgotten_of_former += self._former.pop(name).forgotten
+            self.forgotten_uris.append(name)
+            excess -= len(json.dumps({name: places[name]}))
+        return True
 
-    def _forget(self, count: int) -> int:
-        """Forget so many identities; say how many there were to forget."""
+    def _forget_of_former(self, count: int) -> int:
+        """Forget identities of URIs configured no longer, at most `count`; say how many."""
         forgotten = 0
         for mark in self._former.values():
-            forgotten += mark.forget(max(count - forgotten, 0))
-        marks = list(self.marks.values())
+            forgotten += mark.forget(count - forgotten)
+        return forgotten
+
+    def _forget(self, count: int) -> int:
+        """Forget identities of the URIs that hold most, at most `count`; say how many."""
+        forgotten, marks = 0, list(self.marks.values())
         while forgotten < count:
             marks.sort(key=lambda mark: mark.remembered, reverse=True)
-            most = marks[0].remembered
-            if not most:
+            if not marks or not marks[0].remembered:
                 break
-            ahead = most - (marks[1].remembered if marks[1:] else 0)
-            forgotten += marks[0].forget(min(count - forgotten, max(ahead, (count - forgotten) // len(marks), 1)))
+            left = count - forgotten
+            ahead = marks[0].remembered - (marks[1].remembered if marks[1:] else 0)
+            forgotten += marks[0].forget(min(left, max(ahead, left // len(marks), 1)))
         return forgotten

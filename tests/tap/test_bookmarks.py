@@ -64,8 +64,9 @@ class Collection:
         return read
 
     def save(self) -> None:
-        self.state = {"version": VERSION, "places": json.loads(json.dumps(self.room.to_builtins()))}
-        self.largest = max(self.largest, len(json.dumps({"bookmarks": {"events": self.state}})))
+        text = json.dumps({"version": VERSION, "places": self.room.to_builtins()})
+        self.state = json.loads(text)
+        self.largest = max(self.largest, len(text) + 100)
         assert self.remembered <= MAX_RECENT
 
     @property
@@ -109,17 +110,17 @@ def test_a_changed_file_is_told_and_where_it_was_read_to() -> None:
 
 
 def test_ten_thousand_files_a_day_for_a_year_are_each_read_once_and_leave_the_state_bounded() -> None:
-    # A lifecycle rule keeps two days. Of each day's files a hundred become visible a day late, and a hundred are
-    # overwritten on the day after.
+    # A lifecycle rule keeps a day and an hour. Of each day's files a hundred become visible a day late, and a hundred
+    # are overwritten on the day after.
     files, late = Collection(), list[FileItem]()
     for day in range(16_000, 16_365):
         begin = day * DAY
         today = [item(f"{day}/{n:04}.json", mtime_ms=begin + n * DAY // 10_000, size=5_000_000) for n in range(10_000)]
         overwritten = [
             item(f"{day - 1}/{n:04}.json", mtime_ms=begin + HOUR, etag="e2", size=6_000_000)
-            for n in range(50, 10_000, 100)
+            for n in range(9_600, 10_000, 4)
         ]
-        files.files = {path: file for path, file in files.files.items() if path >= f"{day - 1}"}
+        files.files = {path: file for path, file in files.files.items() if path >= f"{day - 1}/96"}
         new = late + [file for file in today if not file.path.endswith("33.json")]
         new += [file for file in overwritten if file.path in files.files]
         late = [file for file in today if file.path.endswith("33.json")]
