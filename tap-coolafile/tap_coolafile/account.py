@@ -104,6 +104,12 @@ class Account:
     def _tell_what_was_forgotten(self) -> None:
         """Warn where state had no room for all it should remember; see `room.py`."""
         report = self.report
+        if report.files_archived_forgotten:
+            self._logger.warning(
+                "State has no room for %d archived files: restored much later, they may count as done; then read them "
+                "by URIs of their own, with a state of their own",
+                report.files_archived_forgotten,
+            )
         if report.identities_forgotten_early:
             self._logger.warning(
                 "State has no room for %d files of the last lookback_hours: any file as old as those counts as done",

@@ -1,11 +1,11 @@
-"""What state remembers: in goes the Singer state of an earlier run, out come verdicts on listed files, and new state.
+"""What state remembers of one URI: in goes its place in the state, out come verdicts on listed files, and a new place.
 
 A run is a pass over each URI's listing in key order. While a pass goes on, state holds when it began by the server's
 clock, the key it has reached (a resumed pass lists from there) and the position inside the file in hand. Besides,
 state holds a short identity of each file done: all of those stamped within `lookback_hours` of the pass, and the newest
 2,000 anyhow, so that small collections are compared one by one for ever. A file whose stamp is older than anything
 forgotten (`done_before`) counts as done. Strings and integers only; bounded, over all URIs together, by `room.py`; no
-secrets. Refuses the state of another version or another shard.
+secrets.
 """
 
 from __future__ import annotations
@@ -17,67 +17,37 @@ import typing as t
 import msgspec
 
 from tap_coolafile import identities
-from tap_coolafile.exceptions import StateError
-from tap_coolafile.identities import Done, etag_of, key_of, stamp_of
+from tap_coolafile.identities import etag_of, key_of, stamp_of
+from tap_coolafile.places import Position, recent_of
 
 if t.TYPE_CHECKING:
+    from tap_coolafile.places import Place
     from tap_coolafile.sources.base import FileItem
 
-VERSION = 2
-_VERSIONS_READ = (1, 2)
 KEPT_ANYHOW = 2_000
+MAX_ARCHIVED = 5_000
 
 Verdict = t.Literal["new", "done", "changed", "retry"]
 
 
-class Position(msgspec.Struct, omit_defaults=True):
-    """A place inside one file: everything before `offset` (bytes) was read, and acknowledged by a STATE.
-
-    `line` counts the lines before it, `rows` and `invalid` those among them that were not blank and that were
-    rejected. `head` identifies the bytes read (see reading.Head).
-    """
-
-    path: str
-    etag: str
-    offset: int = 0
-    line: int = 0
-    rows: int = 0
-    invalid: int = 0
-    head: str = ""
-
-
-class Place(msgspec.Struct, omit_defaults=True):
-    """State of one URI, as it stands in the Singer state.
-
-    `passed` and `recent` are identities of files done, those that the pass which goes on has come by and the others;
-    they and `pending` are kept apart while running. `left` is when the URI was found to be configured no longer.
-    """
-
-    pass_started: int = 0
-    reached: str = ""
-    done_before: int = 0
-    forget_before: int = 0
-    left: int = 0
-    passed: str = ""
-    recent: str | list[str] = ""
-    pending: list[Position] = []
-    file: Position | None = None
-
-
 class Bookmark:
-    """Progress on one URI. Verdicts come from `verdict`; what happened is told by `begin`, `at`, `finish`, `fail`."""
+    """Progress on one URI.
+
+    Verdicts come from `verdict`; what happened is told by `begin`, `at`, `finish`, `fail` and `put_off`.
+    """
 
     def __init__(self, place: Place, *, lookback_ms: int) -> None:
         self._place = place
         self._lookback_ms = lookback_ms
         self.pending = {position.path: position for position in place.pending}
-        self._recent = _recent_of(place)
+        self._recent = recent_of(place)
+        self._archived = dict.fromkeys(identities.keys_in(place.archived))
         self._key = ("", key_of(""))
-        self.forgotten = self.forgotten_early = 0
+        self.forgotten = self.forgotten_early = self.archived_forgotten = 0
         if self.pending and not place.forget_before:
             # Files done are told by their identities, so the listing can begin anew, and come by the pending ones.
             place.reached = ""
-        self._vanished = set(self.pending) if not place.reached else set()
+        self._vanished = {*self.pending, *self._archived} if not place.reached else set()
 
     @property
     def first_pass(self) -> bool:
@@ -87,7 +57,7 @@ class Bookmark:
     @property
     def is_empty(self) -> bool:
         """Whether state need not hold anything of it."""
-        return self.first_pass and not self.pending
+        return self.first_pass and not self.pending and not self._archived
 
     @property
     def reached(self) -> str:
@@ -106,7 +76,8 @@ class Bookmark:
 
     def verdict(self, item: FileItem) -> Verdict:
         """Tell what `item` is to this pass; a done one is thereby passed."""
-        self._vanished.discard(item.path)
+        if self._vanished:
+            self._vanished -= {item.path, self._key_of(item)}
         verdict = self.foresee(item)
         if verdict == "done" and (known := self._recent.get(self._key_of(item))) is not None:
             known.passed = True
@@ -119,7 +90,8 @@ class Bookmark:
             return "retry"
         known = self._recent.get(self._key_of(item))
         if known is None:
-            return "done" if stamp_of(item.mtime_ms) < self._place.done_before else "new"
+            old = stamp_of(item.mtime_ms) < self._place.done_before
+            return "done" if old and self._key_of(item) not in self._archived else "new"
         return "done" if known.etag == etag_of(item.etag) else "changed"
 
     def known(self, item: FileItem) -> Position:
@@ -149,10 +121,22 @@ class Bookmark:
         self._leave(item)
         self.pending[item.path] = position
 
+    def put_off(self, item: FileItem) -> None:
+        """Note that `item`, which is not done, lies in an archive: however old, it is read once it is restored."""
+        if self.file is not None and self.file.path == item.path:
+            self.pending[item.path], self._place.file = self.file, None
+        elif item.path in self.pending or self._key_of(item) in self._archived:
+            return
+        elif len(self._archived) < MAX_ARCHIVED:
+            self._archived[self._key_of(item)] = None
+        else:
+            self.archived_forgotten += 1
+
     def end(self) -> None:
         """Finish the pass: forget identities older than the window, except the newest ones."""
-        for path in self._vanished:
-            self.pending.pop(path, None)
+        for name in self._vanished:
+            self.pending.pop(name, None)
+            self._archived.pop(name, None)
         window = self._place.pass_started - self._lookback_ms
         older = sorted((done.mtime_ms, key) for key, done in self._recent.items() if done.mtime_ms < window)
         for mtime_ms, key in older[: max(len(self._recent) - KEPT_ANYHOW, 0)]:
@@ -170,6 +154,11 @@ class Bookmark:
     def remembered(self) -> int:
         """How many files are known one by one."""
         return len(self._recent)
+
+    @property
+    def archived(self) -> int:
+        """How many files are known to lie in an archive."""
+        return len(self._archived)
 
     @property
     def pending_bytes(self) -> int:
@@ -204,65 +193,31 @@ class Bookmark:
         self.forgotten += len(oldest)
         return len(oldest)
 
+    def forget_archived(self, count: int) -> int:
+        """Drop at most `count` of the files that lie in an archive; say how many."""
+        dropped = list(self._archived)[-count:] if count > 0 else []
+        for key in dropped:
+            del self._archived[key]
+        self.archived_forgotten += len(dropped)
+        return len(dropped)
+
     def to_builtins(self) -> t.Any:
         """Return this URI's part of the state, of strings and integers only."""
         self._place.passed = "".join(done.text for done in self._recent.values() if done.passed)
         self._place.recent = "".join(done.text for done in self._recent.values() if not done.passed)
         self._place.pending = list(self.pending.values())
+        self._place.archived = "".join(self._archived)
         return msgspec.to_builtins(self._place)
 
     def _leave(self, item: FileItem) -> None:
         self._place.reached = item.path
         self._place.file = None
         self.pending.pop(item.path, None)
+        if self._archived:
+            self._archived.pop(self._key_of(item), None)
 
     def _key_of(self, item: FileItem) -> str:
         known = self._key  # one object, as the listing is looked at from another thread too
         if known[0] != item.path:
             self._key = known = (item.path, key_of(item.path))
         return known[1]
-
-
-def load(state: t.Mapping[str, t.Any], shard: str) -> dict[str, Place]:
-    """Read the stream's part of a Singer state: one place per URI name.
-
-    Raises:
-        StateError: it was written by another version or for another shard, or is damaged.
-    """
-    version = state.get("version", VERSION)
-    if version not in _VERSIONS_READ:
-        msg = (
-            f"state has version {version}, this tap reads {VERSION} and older; start from an empty state, or reinstall"
-        )
-        raise StateError(msg)
-    if "places" in state and state.get("shard", "") != shard:
-        msg = (
-            f"state belongs to shard {state.get('shard') or 'none'}, this run is shard {shard or 'none'}; "
-            f"give each shard its own state, and keep shard_count"
-        )
-        raise StateError(msg)
-    try:
-        places = msgspec.convert(state.get("places", {}), dict[str, Place])
-        for place in places.values():
-            _check(place)
-    except (msgspec.ValidationError, ValueError, IndexError):
-        msg = "state is damaged: its bookmarks are not what this tap writes; start from an empty state"
-        raise StateError(msg) from None
-    return places
-
-
-def _check(place: Place) -> None:
-    if isinstance(place.recent, list):
-        _recent_of(place)
-    elif not (identities.is_sound(place.passed) and identities.is_sound(place.recent)):
-        msg = "identities are damaged"
-        raise ValueError(msg)
-
-
-def _recent_of(place: Place) -> dict[str, Done]:
-    if isinstance(place.recent, list):
-        return dict(map(identities.decoded_first_version, place.recent))
-    found = dict(identities.decoded(place.passed))
-    for done in found.values():
-        done.passed = True
-    return found | dict(identities.decoded(place.recent))

@@ -51,7 +51,7 @@ def etag_of(etag: str) -> str:
 
 def stamp_of(mtime_ms: int) -> int:
     """Return a stamp as identities hold it."""
-    return min(max(mtime_ms, 0), LATEST_MS)
+    return mtime_ms if 0 <= mtime_ms <= LATEST_MS else min(max(mtime_ms, 0), LATEST_MS)
 
 
 def made(key: str, etag: str, head: str, *, mtime_ms: int, size: int, lines: int) -> Done:  # noqa: PLR0913 - its parts
@@ -66,6 +66,11 @@ def made(key: str, etag: str, head: str, *, mtime_ms: int, size: int, lines: int
 def is_sound(text: str) -> bool:
     """Tell whether a text is a set of identities."""
     return _SET.fullmatch(text) is not None
+
+
+def keys_in(text: str) -> list[str]:
+    """Cut a text of keys, without anything between them."""
+    return [text[begin : begin + KEY] for begin in range(0, len(text), KEY)]
 
 
 def decoded(text: str) -> t.Iterator[tuple[str, Done]]:
@@ -91,5 +96,5 @@ def decoded_first_version(text: str) -> tuple[str, Done]:
 
 
 def _short(text: str, length: int) -> str:
-    digest = hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:9]
     return binascii.b2a_base64(digest, newline=False)[:length].translate(_URL_SAFE).decode()

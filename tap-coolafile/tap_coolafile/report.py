@@ -41,6 +41,7 @@ class Report(msgspec.Struct, kw_only=True):
     files_other_shard: int = 0
     files_changed: int = 0
     files_archived: int = 0
+    files_archived_forgotten: int = 0
     files_bad: int = 0
     bad_files: list[str] = []
     identities_forgotten_early: int = 0

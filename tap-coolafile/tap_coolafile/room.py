@@ -12,9 +12,10 @@ import json
 import time
 import typing as t
 
-from tap_coolafile.bookmarks import Bookmark, Place
+from tap_coolafile.bookmarks import MAX_ARCHIVED, Bookmark
 from tap_coolafile.exceptions import StateError
 from tap_coolafile.identities import WIDTH
+from tap_coolafile.places import Place
 
 MAX_RECENT = 20_000
 MAX_BYTES = 990_000
@@ -59,6 +60,11 @@ class Room:
         """How many identities were forgotten, of URIs configured no longer."""
         return self._forgotten_of_former + sum(mark.forgotten for mark in self._former.values())
 
+    @property
+    def archived_forgotten(self) -> int:
+        """How many files that lie in an archive state cannot name."""
+        return sum(mark.archived_forgotten for mark in (*self._former.values(), *self.marks.values()))
+
     def check_pending(self) -> None:
         """Look whether state can name all files pending.
 
@@ -76,6 +82,7 @@ class Room:
         surplus = sum(mark.remembered for mark in marks) - MAX_RECENT
         if surplus > 0:
             self._forget(surplus - self._forget_of_former(surplus))
+        self._forget_archived(sum(mark.archived for mark in marks) - MAX_ARCHIVED)
         while True:
             places = {name: mark.to_builtins() for name, mark in (self._former | self.marks).items()}
             excess = len(json.dumps(places)) - MAX_BYTES
@@ -114,3 +121,9 @@ class Room:
             ahead = marks[0].remembered - (marks[1].remembered if marks[1:] else 0)
             forgotten += marks[0].forget(min(left, max(ahead, left // len(marks), 1)))
         return forgotten
+
+    def _forget_archived(self, count: int) -> None:
+        """Forget files that lie in an archive, of the URIs configured no longer, then of those that hold most."""
+        configured = sorted(self.marks.values(), key=lambda mark: mark.archived, reverse=True)
+        for mark in (*self._former.values(), *configured):
+            count -= mark.forget_archived(count)

@@ -33,8 +33,9 @@ from tap_coolafile.uris import NAME_RULE
 if t.TYPE_CHECKING:
     import logging
 
-    from tap_coolafile.bookmarks import Bookmark, Place, Position
+    from tap_coolafile.bookmarks import Bookmark
     from tap_coolafile.configuration import Settings
+    from tap_coolafile.places import Place, Position
     from tap_coolafile.rejects import RejectsFile
     from tap_coolafile.report import Report
     from tap_coolafile.selection import Selection, Task
@@ -148,7 +149,7 @@ class Run:
                         raise task.trouble
                     yield from self._file(source, mark, task)
                 except ArchivedFileError:
-                    self._selection.note_archived(task.item)
+                    self._selection.put_off(mark, task.item)
                 except BadFileError as bad:
                     self._note_bad(mark, task, bad)
                 if self._unsaved_rows >= self._settings.state_interval_rows or self._saved_long_ago():
@@ -287,6 +288,7 @@ class Run:
         """Make rejects durable, then write the state."""
         self._rejects.secure()
         self._hooks.save(self._room.to_builtins())
+        self._report.files_archived_forgotten = self._room.archived_forgotten
         self._report.identities_forgotten_early = self._room.forgotten_early
         self._report.identities_forgotten_of_former_uris = self._room.forgotten_of_former
         self._report.former_uris_forgotten = len(self._room.forgotten_uris)

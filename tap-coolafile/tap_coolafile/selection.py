@@ -12,8 +12,8 @@ import typing as t
 import msgspec
 
 from tap_coolafile import reading
-from tap_coolafile.bookmarks import Position
 from tap_coolafile.exceptions import BadFileError, SettingError
+from tap_coolafile.places import Position
 from tap_coolafile.sources.ahead import Ahead
 from tap_coolafile.sources.base import FileItem  # noqa: TC001 - msgspec reads the annotation of Task
 from tap_coolafile.uris import NAME_RULE, Pattern, allowed
@@ -104,7 +104,10 @@ class Selection:
             if not self._obeys_name_rule(item):
                 continue
             self.matched = True
-            if _is_covered(item, pattern, earlier) or not self._is_ours(item) or self._is_archived(item):
+            if _is_covered(item, pattern, earlier) or not self._is_ours(item):
+                continue
+            if item.archived:
+                self.put_off(mark, item)
                 continue
             task = self._judged(source, mark, item)
             if task is not None:
@@ -149,15 +152,21 @@ class Selection:
         self._report.files_other_shard += 1
         return False
 
-    def _is_archived(self, item: FileItem) -> bool:
-        if item.archived:
-            self.note_archived(item)
-        return item.archived
-
-    def note_archived(self, item: FileItem) -> None:
-        """Count a file that is archived; name the first."""
+    def put_off(self, mark: Bookmark, item: FileItem) -> None:
+        """Leave a file that is archived to a later run, unless it is done; count it, name the first."""
+        verdict = mark.verdict(item)
+        if verdict == "done":
+            self._report.files_unchanged += 1
+            return
+        if verdict == "new" and self._is_before_start(item):
+            self._report.files_before_start_date += 1
+            return
+        mark.put_off(item)
         if not self._report.files_archived:
-            self._logger.warning("%s is archived and cannot be read, nor can any like it; restore it first", item.name)
+            self._logger.warning(
+                "%s is archived and cannot be read, nor can any like it; once it is restored, a later run reads it",
+                item.name,
+            )
         self._report.files_archived += 1
 
     def _is_before_start(self, item: FileItem) -> bool:

@@ -16,11 +16,11 @@ from singer_sdk.singerlib.json import deserialize_json
 from singer_sdk.streams import Stream
 from typing_extensions import override
 
-from tap_coolafile import bookmarks
 from tap_coolafile.account import Account
 from tap_coolafile.batches import BatchFiles, batch_settings
 from tap_coolafile.exceptions import TapError
 from tap_coolafile.metadata import with_metadata
+from tap_coolafile.places import VERSION, load
 from tap_coolafile.rows import Judge
 from tap_coolafile.run import Emission, Run
 from tap_coolafile.sampling import rules, sample
@@ -200,7 +200,7 @@ class EventStream(Stream):
             hooks=self,
             logger=self.logger,
         )
-        places = bookmarks.load(self.stream_state, str(self._cooltap.shard or ""))
+        places = load(self.stream_state, str(self._cooltap.shard or ""))
         if self.replication_method == "FULL_TABLE":
             names = {pattern.name for pattern in self._cooltap.patterns}
             places = {name: place for name, place in places.items() if name not in names}
@@ -219,7 +219,7 @@ class EventStream(Stream):
 
     def save(self, places: dict[str, t.Any]) -> None:
         """Put the bookmarks into the state and write it; see `run.Hooks`."""
-        self.stream_state["version"] = bookmarks.VERSION
+        self.stream_state["version"] = VERSION
         if self._cooltap.shard is not None:
             self.stream_state["shard"] = str(self._cooltap.shard)
         self.stream_state["places"] = places

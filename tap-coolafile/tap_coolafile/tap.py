@@ -24,7 +24,7 @@ from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
-from tap_coolafile import bookmarks, configuration, settings, uris
+from tap_coolafile import configuration, places, settings, uris
 from tap_coolafile.exceptions import SettingError, StoppedError, TapError
 from tap_coolafile.messages import MessageWriter
 from tap_coolafile.replication import with_replication_methods
@@ -103,8 +103,8 @@ class TapCoolaFile(Tap):
         super().load_state(state)
         # The first message of a run is a STATE, and the SDK writes none that is empty.
         mine = self.state.setdefault("bookmarks", {}).setdefault(self.settings.stream_name, {})
-        bookmarks.load(mine, str(self.shard or ""))
-        mine.setdefault("version", bookmarks.VERSION)
+        places.load(mine, str(self.shard or ""))
+        mine.setdefault("version", places.VERSION)
 
     # Configuration
 

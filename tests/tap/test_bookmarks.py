@@ -7,9 +7,10 @@ import typing as t
 
 import pytest
 
-from tap_coolafile.bookmarks import KEPT_ANYHOW, VERSION, Bookmark, Place, Position, load
+from tap_coolafile.bookmarks import KEPT_ANYHOW, Bookmark
 from tap_coolafile.exceptions import StateError
 from tap_coolafile.identities import WIDTH
+from tap_coolafile.places import VERSION, Place, Position, load
 from tap_coolafile.room import MAX_RECENT, Room
 from tap_coolafile.sources.base import FileItem
 

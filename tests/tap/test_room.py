@@ -7,9 +7,9 @@ import typing as t
 
 import pytest
 
-from tap_coolafile.bookmarks import VERSION, load
 from tap_coolafile.exceptions import StateError
 from tap_coolafile.identities import WIDTH
+from tap_coolafile.places import VERSION, load
 from tap_coolafile.room import MAX_RECENT, Room
 from tests.tap.conftest import Workplace, event
 from tests.tap.test_bookmarks import DAY, HOUR, Collection, item
