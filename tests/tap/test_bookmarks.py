@@ -180,6 +180,55 @@ def test_a_pending_file_is_tried_again_and_forgotten_when_it_vanished() -> None:
     assert gone.pending == {}
 
 
+def marked(place: t.Any) -> Bookmark:
+    return Bookmark(load({"version": VERSION, "places": {"p": place}}, "")["p"], lookback_ms=DAY)
+
+
+def test_an_archived_file_is_new_once_it_is_restored_however_old_it_is_then() -> None:
+    mark = marked({"done_before": 1000})
+    mark.begin(1)
+    old, young = item("old", mtime_ms=999), item("young", mtime_ms=1000)
+    assert (mark.verdict(old), mark.verdict(young)) == ("done", "new")
+    mark.put_off(young)
+    mark.end()
+    for _ in range(2):
+        mark = marked(mark.to_builtins() | {"done_before": 5000})
+        mark.begin(2)
+        assert mark.verdict(young) == "new"
+        mark.put_off(young)
+        mark.end()
+    mark.begin(3)
+    mark.finish(young, end(young))
+    mark.end()
+    assert marked(mark.to_builtins()).verdict(young) == "done"
+    assert "archived" not in mark.to_builtins() or not mark.to_builtins()["archived"]
+
+
+def test_an_archived_file_that_vanished_is_forgotten() -> None:
+    mark = marked({})
+    mark.put_off(item("gone"))
+    assert mark.archived == 1
+    mark = marked(mark.to_builtins())
+    mark.begin(1)
+    mark.end()
+    assert mark.archived == 0
+
+
+def test_a_file_archived_in_the_middle_of_its_reading_goes_on_from_there_once_restored() -> None:
+    mark = marked({})
+    mark.begin(1)
+    mark.at(Position("a", "e1", offset=5))
+    mark.put_off(item("a"))
+    mark.finish(item("b"), end(item("b")))
+    mark.end()
+    again = marked(mark.to_builtins())
+    again.begin(2)
+    assert again.verdict(item("a")) == "retry"
+    again.put_off(item("a"))
+    again.end()
+    assert marked(again.to_builtins()).known(item("a")).offset == 5
+
+
 def test_more_pending_files_than_state_can_name_stop_the_run() -> None:
     room = Room(("p", "q"), {}, lookback_ms=DAY)
 

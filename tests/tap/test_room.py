@@ -135,6 +135,18 @@ def test_files_pending_and_long_keys_in_hand_leave_the_state_bounded() -> None:
     assert room.forgotten_early > 0
 
 
+def test_archived_files_of_all_uris_share_one_room_in_which_former_ones_give_way() -> None:
+    places: dict[str, t.Any] = {}
+    forgotten = 0
+    for uri, count in (("left", 3_000), ("kept", 4_000)):
+        room = Room([uri], load({"version": VERSION, "places": places}, ""), lookback_ms=DAY)
+        for n in range(count):
+            room.marks[uri].put_off(item(f"{uri}{n}"))
+        places, forgotten = room.to_builtins(), room.archived_forgotten
+    assert [len(places[uri]["archived"]) // 10 for uri in ("left", "kept")] == [1_000, 4_000]
+    assert forgotten == 2_000
+
+
 def test_more_uris_than_one_state_can_keep_are_refused_in_words(place: Workplace) -> None:
     with pytest.raises(StateError, match="share them among several taps"):
         place.sync(uris=[f"s3://bucket/{'x' * 1_000}{n}/" for n in range(500)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 import botocore.exceptions
 import pytest
 
+from tap_coolafile.bookmarks import MAX_ARCHIVED
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.s3 import S3Source
 from tap_coolafile.sources.s3_refusals import refusal
@@ -113,6 +115,60 @@ def test_archived_objects_are_named_once_counted_and_not_fatal(place: Workplace,
     assert run.log.count("is archived and cannot be read") == 1
     later = place.run(uris="s3://frozen/", state=run.state, max_invalid_percent=100, **objects.settings())
     assert later.report["files_read"] == 2
+
+
+def test_an_archived_object_restored_after_the_window_went_by_its_stamp_is_read(place: Workplace, s3: S3Server) -> None:
+    bucket = s3.bucket("restored-later")
+    s3.s3.put_object(Bucket=bucket, Key="a.json", Body=event(1).encode(), StorageClass="GLACIER")
+    config: dict[str, t.Any] = {"uris": f"s3://{bucket}/a.json", "aws_endpoint_url": s3.endpoint_url}
+    config |= s3.admin.settings()
+    state = place.run(**config).state
+    for _ in range(2):
+        (kept,) = state["bookmarks"]["events"]["places"].values()
+        kept["done_before"] = 2_000_000_000_000  # as it is weeks later, when thousands of files have come since
+        later = place.run(state=state, **config)
+        assert (later.code, later.users, later.report["files_archived"]) == (0, [], 1)
+        assert "once it is restored, a later run reads it" in later.log
+        state = later.state
+    s3.s3.restore_object(Bucket=bucket, Key="a.json", RestoreRequest={"Days": 3})
+    restored = place.run(state=state, **config)
+    assert restored.users == ["u1"]
+    again = place.run(state=restored.state, **config)
+    assert (again.users, again.report["files_unchanged"]) == ([], 1)
+
+
+def test_an_object_whose_listing_hid_that_it_is_archived_is_read_later_although_newer_ones_were_read_meanwhile(
+    place: Workplace, objects: ObjectServer
+) -> None:
+    objects.put("hidden", {"old.json": event(0).encode()} | {f"{n:04}.json": event(n).encode() for n in range(1, 2100)})
+    os.utime(objects.folder / "hidden" / "old.json", (1_500_000_000, 1_500_000_000))
+    objects.behave({"on": "old.json", "status": 403, "code": "InvalidObjectState"})
+    config = {"uris": "s3://hidden/", "lookback_hours": 0, "prefetch_files": 16, **objects.settings()}
+    first = place.sync(**config)
+    (kept,) = first.state["bookmarks"]["events"]["places"].values()
+    assert kept["done_before"] > 1_500_000_000_000
+    assert (len(first.users), first.report["files_archived"]) == (2099, 1)
+    assert place.sync(state=first.state, **config).users == ["u0"]
+
+
+def test_objects_read_before_they_were_archived_are_done_and_no_matter(place: Workplace, objects: ObjectServer) -> None:
+    objects.put("aged", {"a.json": event(1).encode()})
+    config = {"uris": "s3://aged/", **objects.settings()}
+    state = place.sync(**config).state
+    objects.behave({"on": "GET /aged?", "archived": True})
+    later = place.sync(state=state, **config)
+    assert (later.report["files_archived"], later.report["files_unchanged"]) == (0, 1)
+
+
+def test_more_archived_objects_than_state_can_name_are_counted_and_told(
+    place: Workplace, objects: ObjectServer
+) -> None:
+    objects.put("frozen", {f"{n:04}.json": b"x" for n in range(MAX_ARCHIVED + 7)})
+    objects.behave({"on": "GET /frozen?", "archived": True, "times": 10})
+    run = place.run(uris="s3://frozen/", **objects.settings())
+    assert (run.code, run.report["files_archived"], run.report["files_archived_forgotten"]) == (0, MAX_ARCHIVED + 7, 7)
+    assert "State has no room for 7 archived files" in run.log
+    assert len(run.lines[-1]) < 60_000
 
 
 def test_whoever_asks_pays_only_if_a_setting_says_so(place: Workplace, objects: ObjectServer) -> None:
