@@ -45,8 +45,8 @@ class BatchSettings(msgspec.Struct):
     @property
     def folder(self) -> Path:
         """The local folder that `storage.root` names."""
-        parts = urllib.parse.urlsplit(self.storage.root)
-        return Path(urllib.parse.unquote(parts.path) if parts.scheme else self.storage.root).absolute()
+        _, is_uri, path = self.storage.root.partition("://")
+        return Path(urllib.parse.unquote(path) if is_uri else self.storage.root).absolute()
 
 
 def batch_settings(config: t.Mapping[str, t.Any]) -> BatchSettings:
@@ -66,8 +66,12 @@ def batch_settings(config: t.Mapping[str, t.Any]) -> BatchSettings:
     if found.encoding.compression not in {None, "none", "gzip"}:
         msg = f"batch_config.encoding.compression is {found.encoding.compression!r}; this tap writes gzip or none"
         raise SettingError(msg)
-    scheme = urllib.parse.urlsplit(found.storage.root).scheme
-    if scheme not in {"", "file"} or not found.storage.root:
+    root = found.storage.root
+    scheme = root.partition("://")[0].lower() if "://" in root else ""
+    if scheme == "file" and not root[len("file://") :].startswith("/"):
+        msg = "batch_config.storage.root names another host; local folders are file:///path"
+        raise SettingError(msg)
+    if scheme not in {"", "file"} or not root:
         msg = f"batch_config.storage.root is on {scheme or 'nothing'}; this tap writes batch files to a local folder"
         raise SettingError(msg)
     if found.rows < 1:

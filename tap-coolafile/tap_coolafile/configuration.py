@@ -6,6 +6,7 @@ Refuses, in one sentence naming the setting, a value that cannot be used, alone 
 from __future__ import annotations
 
 import datetime as dt
+import re
 import typing as t
 import urllib.parse
 import zoneinfo
@@ -16,6 +17,7 @@ from tap_coolafile.batches import batch_settings
 from tap_coolafile.exceptions import SettingError
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,8 @@ def load(config: t.Mapping[str, t.Any]) -> Settings:
     _check_keys(settings)
     _check_gcs(settings)
     _check_azure(settings)
+    _check_endpoint("aws_endpoint_url", settings.aws_endpoint_url, is_signed=True)
+    _check_rejects_path(settings.rejects_path)
     _check_properties(settings)
     if settings.batch_config is not None:
         batch_settings(settings.batch_config)
@@ -165,19 +169,35 @@ def _check_azure(settings: Settings) -> None:
             _check_endpoint("azure_connection_string", value)
 
 
-def _check_endpoint(name: str, url: str | None) -> None:
+def _check_endpoint(name: str, url: str | None, *, is_signed: bool = False) -> None:
     if url is None:
         return
     try:
         parts = urllib.parse.urlsplit(url)
-    except ValueError:
-        parts = urllib.parse.urlsplit("")
-    scheme, host = parts.scheme, parts.hostname
-    if scheme not in {"http", "https"} or not host:
-        msg = f"{name} holds no address such as https://host"
+        scheme, host = parts.scheme, parts.hostname or ""
+        usable = scheme in {"http", "https"} and _HOST.fullmatch(host) and parts.port != 0
+    except ValueError:  # a port that is no number, or half of an IPv6 address
+        usable = False
+    if not usable:
+        msg = f"{name} is not an address with http:// or https:// before it, such as https://host or http://localhost:9000"
         raise SettingError(msg)
-    if scheme == "http" and host not in _LOOPBACK:
+    if scheme == "http" and host not in _LOOPBACK and not is_signed:
         msg = f"{name}: plain http is for loopback only, because anyone on the way could read keys and rows; use https"
+        raise SettingError(msg)
+
+
+def _check_rejects_path(path: str) -> None:
+    scheme, found, rest = path.partition("://")
+    if not found:
+        return
+    try:
+        place = urllib.parse.urlsplit(path).netloc
+    except ValueError:  # half of an IPv6 address
+        place = ""
+    if scheme.lower() in {"http", "https"} or not (rest.startswith("/") if scheme.lower() == "file" else place):
+        msg = (
+            "rejects_path is neither a folder, nor file:///folder, nor a URI to write below, such as s3://bucket/folder"
+        )
         raise SettingError(msg)
 
 

@@ -23,7 +23,8 @@ NAME_RULE = "a file's name must end in .json and not contain csv"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKETS = {"s3": "s3", "gs": "gs", "gcs": "gs", "azure": "azure"}
-_PLACES = {"gs": "bucket", "azure": "container"}
+_PLACES = {"s3": "bucket", "gs": "bucket", "azure": "container"}
+_REMOTE = frozenset({"http", "https", "sftp", "ssh", "scp"})
 _SIGNATURE = re.compile(
     r"^(x-amz-|x-goog-|x-oss-|awsaccesskeyid$|googleaccessid$|signature$|expires$|key-pair-id$|policy$|"
     r"sig$|s[vretps]$|srt?$|sip$|spr$|ske$|sks$|skt$|skv$|skoid$|sktid$|saoid$|suoid$|scid$|"
@@ -78,7 +79,8 @@ def parse(uri: str) -> Pattern:
     """Read one entry of `uris`; relative local paths become absolute.
 
     Raises:
-        SettingError: a glob or prefix where only one file can be named (http and schemes without listing).
+        SettingError: a glob or prefix where only one file can be named (http and schemes without listing); a bucket,
+            host or port that cannot be one.
     """
     found = _SCHEME.match(uri)
     scheme = found.group(1).lower() if found else "file"
@@ -86,6 +88,7 @@ def parse(uri: str) -> Pattern:
         return _local(uri)
     if scheme in _BUCKETS:
         return _object(_BUCKETS[scheme], uri)
+    _check_host(scheme, uri)
     if scheme in {"sftp", "ssh", "scp"}:
         authority, _, path = uri[len(scheme) + 3 :].partition("/")
         return _listed("sftp", authority.rpartition("@")[2], "/" + urllib.parse.unquote(path), uri)
@@ -126,6 +129,10 @@ def _object(scheme: str, uri: str) -> Pattern:
     if scheme == "s3" and ("@" in place or ("@" in path and ":" in place)):  # the secret may hold a slash
         msg = "uris: an s3:// URI has keys before '@'; give them in aws_access_key_id and aws_secret_access_key"
         raise SettingError(msg)
+    if not place:
+        kind = _PLACES[scheme]
+        msg = f"uris: a {scheme}:// URI names no {kind}; expected {scheme}://{kind}/, a key behind it or not"
+        raise SettingError(msg)
     if "@" in place:
         msg = f"uris: {scheme}:// is followed by the name of a {_PLACES[scheme]}, not by an account or keys before '@'"
         raise SettingError(msg)
@@ -133,6 +140,18 @@ def _object(scheme: str, uri: str) -> Pattern:
         msg = "uris: an azure:// URI has a signature in its query; give it in azure_sas_token"
         raise SettingError(msg)
     return _listed(scheme, place, path, uri)
+
+
+def _check_host(scheme: str, uri: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        usable = parts.port != 0 and not re.search(r"\s", parts.netloc)
+        usable = usable and (bool(parts.hostname) or scheme not in _REMOTE)
+    except ValueError:  # a port that is no number, or half of an IPv6 address
+        usable = False
+    if not usable:
+        msg = f"uris: a URI of {scheme} has no usable host or port; expected {scheme}://host/path or {scheme}://host:port/path"
+        raise SettingError(msg)
 
 
 def _listed(scheme: str, place: str, path: str, uri: str) -> Pattern:

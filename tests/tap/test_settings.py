@@ -72,6 +72,7 @@ def test_every_setting_may_be_given_as_text(name: str) -> None:
         "time_zone": ("Europe/Berlin", "Europe/Berlin"),
         "gcs_endpoint_url": ("https://a.example", "https://a.example"),
         "azure_account_url": ("https://a.example", "https://a.example"),
+        "aws_endpoint_url": ("http://localhost:9000", "http://localhost:9000"),
     }
     kinds = settings.CONFIG_SCHEMA["properties"][name].get("type", "string")
     fallback = ("17", 17) if "integer" in kinds else ("true", True) if "boolean" in kinds else ("x", "x")
@@ -106,6 +107,22 @@ def test_an_empty_text_means_not_set() -> None:
         ({"aws_session_token": "geheim"}, "aws_session_token is set without"),
         ({"aws_anonymous": True, "aws_profile": "geheim"}, "choose one"),
         ({"property_types": {"user_id": "number"}}, "property_types names user_id"),
+        ({"aws_endpoint_url": "geheim:9000"}, "aws_endpoint_url is not an address with http:// or https:// before it"),
+        ({"aws_endpoint_url": "//geheim"}, "aws_endpoint_url is not an address"),
+        ({"aws_endpoint_url": "s3://geheim"}, "aws_endpoint_url is not an address"),
+        ({"aws_endpoint_url": "http://"}, "aws_endpoint_url is not an address"),
+        ({"aws_endpoint_url": "http://a geheim"}, "aws_endpoint_url is not an address"),
+        ({"aws_endpoint_url": "http://geheim:x"}, "aws_endpoint_url is not an address"),
+        ({"aws_endpoint_url": "http://[geheim"}, "aws_endpoint_url is not an address"),
+        ({"rejects_path": "https://geheim/a"}, "rejects_path is neither a folder, nor file:///folder, nor a URI"),
+        ({"rejects_path": "file://geheim/a"}, "rejects_path is neither a folder"),
+        ({"rejects_path": "sftp://[geheim/a"}, "rejects_path is neither a folder"),
+        ({"rejects_path": "s3://"}, "rejects_path is neither a folder"),
+        (
+            {"batch_config": BATCHES | {"storage": {"root": "file://geheim/"}}},
+            "batch_config.storage.root names another",
+        ),
+        ({"batch_config": BATCHES | {"storage": {"root": "http://[geheim/"}}}, "batch_config.storage.root is on http"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name_without_its_value(config: dict[str, t.Any], words: str) -> None:

@@ -257,7 +257,7 @@ def test_rejects_are_kept_there_with_the_taps_own_credentials(place: Workplace, 
     [
         ({"gcs_anonymous": True, "gcs_credentials_path": "x"}, "choose one"),
         ({"gcs_endpoint_url": "http://storage.example"}, "plain http is for loopback only"),
-        ({"gcs_endpoint_url": "storage.example"}, "holds no address"),
+        ({"gcs_endpoint_url": "storage.example"}, "is not an address"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(given: dict[str, t.Any], words: str) -> None:

@@ -9,7 +9,7 @@ import botocore.exceptions
 import pytest
 
 from tap_coolafile.bookmarks import MAX_ARCHIVED
-from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
+from tap_coolafile.exceptions import BadFileError, MissingFileError, SettingError, StorageError
 from tap_coolafile.sources.s3 import S3Source
 from tap_coolafile.sources.s3_refusals import refusal
 from tap_coolafile.uris import parse
@@ -32,6 +32,21 @@ def source(s3: S3Server, uri: str, **more: t.Any) -> S3Source:
 
 def keys(found: S3Source, after: str = "") -> list[str]:
     return [item.path for item in found.files(after)]
+
+
+def test_an_endpoint_without_a_scheme_is_told_in_one_line(place: Workplace) -> None:
+    run = place.run(uris="s3://b/", aws_endpoint_url="localhost:9000")
+    (line,) = run.complaints
+    assert line.endswith(
+        "aws_endpoint_url is not an address with http:// or https:// before it, such as https://host or http://localhost:9000"
+    )
+    assert run.code == 1
+
+
+def test_an_endpoint_of_the_environment_that_is_no_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(SettingError, match="check AWS_ENDPOINT_URL"):
+        S3Source(parse("s3://b/"), checked("s3://b/"))
 
 
 def test_keys_of_every_kind_are_listed_in_order(s3: S3Server, bucket: str) -> None:

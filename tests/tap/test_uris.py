@@ -72,6 +72,29 @@ def test_what_cannot_be_listed_takes_one_file_alone(uri: str) -> None:
         parse(uri)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http:///a.json",
+        "https://geheim:port/a.json",
+        "http://[geheim/a.json",
+        "https://ge heim/a.json",
+        "sftp://h:x/a/",
+    ],
+)
+def test_a_uri_without_a_usable_host_and_port_is_refused_with_what_is_expected(uri: str) -> None:
+    with pytest.raises(
+        SettingError, match=r"^uris: .* has no usable host or port; expected .*://host:port/path$"
+    ) as why:
+        parse(uri)
+    assert "geheim" not in str(why.value)
+
+
+def test_an_s3_uri_without_a_bucket_is_refused() -> None:
+    with pytest.raises(SettingError, match="names no bucket"):
+        parse("s3:///a.json")
+
+
 @pytest.mark.parametrize("uri", ["s3://AKIA:hush@bucket/a.json", "s3://AKIA:hu/sh@bucket/a.json"])
 def test_keys_within_an_s3_uri_are_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(SettingError, match="aws_secret_access_key") as refusal:

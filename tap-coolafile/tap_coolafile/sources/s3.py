@@ -11,6 +11,7 @@ import typing as t
 import botocore.exceptions
 import urllib3
 
+from tap_coolafile.exceptions import SettingError
 from tap_coolafile.sources.base import FileItem
 from tap_coolafile.sources.remote import Clock, Download, Patience
 from tap_coolafile.sources.s3_client import client
@@ -42,6 +43,9 @@ class S3Source:
             self._client = client(settings)
         except Failure as error:
             raise refusal(error, "signing in", pattern.place, settings) from None
+        except ValueError:  # botocore's own word for it; the setting was checked
+            msg = "an endpoint is no URL; check AWS_ENDPOINT_URL and endpoint_url of the AWS environment and profile"
+            raise SettingError(msg) from None
 
     def files(self, after: str) -> t.Iterator[FileItem]:
         """List matching objects in key order; see `Source.files`."""
