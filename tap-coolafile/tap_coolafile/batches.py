@@ -46,7 +46,7 @@ class BatchSettings(msgspec.Struct):
     def folder(self) -> Path:
         """The local folder that `storage.root` names."""
         _, is_uri, path = self.storage.root.partition("://")
-        return Path(urllib.parse.unquote(path) if is_uri else self.storage.root).absolute()
+        return Path(urllib.parse.unquote(path, errors="surrogateescape") if is_uri else self.storage.root).absolute()
 
 
 def batch_settings(config: t.Mapping[str, t.Any]) -> BatchSettings:
@@ -135,7 +135,9 @@ class BatchFiles:
             self._file = None
             self._path.unlink(missing_ok=True)
         for uri in self._manifest:
-            Path(urllib.parse.unquote(urllib.parse.urlsplit(uri).path)).unlink(missing_ok=True)
+            Path(urllib.parse.unquote(urllib.parse.urlsplit(uri).path, errors="surrogateescape")).unlink(
+                missing_ok=True
+            )
         self._manifest = []
 
     def _open(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tap_coolafile.exceptions import SettingError, StorageError
+from tap_coolafile.paths import encoded, text_of
 from tap_coolafile.uris import redacted
 
 
@@ -40,7 +41,7 @@ class RejectsFile:
     @property
     def location(self) -> str:
         """Where the rejects are, without secrets; empty if there are none."""
-        return redacted(self._written)
+        return redacted(encoded(text_of(self._written)))
 
     def add(  # noqa: PLR0913 - the fields of a reject, each by name
         self, *, reason: str, detail: str, source: str, line: int, offset: int, row: bytes

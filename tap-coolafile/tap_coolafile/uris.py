@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from tap_coolafile import paths
 from tap_coolafile.exceptions import SettingError
 
 NAME_RULE = "a file's name must end in .json and not contain csv"
@@ -36,9 +37,9 @@ _SIGNATURE = re.compile(
 class Pattern(msgspec.Struct, frozen=True):
     """What one entry of `uris` names.
 
-    `kind` is `file`, `prefix` or `glob`. `place` is the bucket, or empty for local files. `path` is the key or path,
-    decoded, of a file or prefix, or the glob itself. `literal` is what every match begins with. `uri` is the text as
-    given, which may hold secrets and goes to the storage alone.
+    `kind` is `file`, `prefix` or `glob`. `place` is the bucket, or empty for local files. `path` is the key, or the
+    path as in paths.py, decoded, of a file or prefix, or the glob itself. `literal` is what every match begins with.
+    `uri` is the text as given, which may hold secrets and goes to the storage alone.
     """
 
     scheme: str
@@ -80,10 +81,15 @@ def parse(uri: str) -> Pattern:
 
     Raises:
         SettingError: a glob or prefix where only one file can be named (http and schemes without listing); a bucket,
-            host or port that cannot be one.
+            host or port that cannot be one; halves of characters.
     """
     found = _SCHEME.match(uri)
     scheme = found.group(1).lower() if found else "file"
+    try:
+        uri.encode(errors="surrogateescape" if scheme == "file" else "strict")
+    except UnicodeEncodeError:
+        msg = "uris: a URI is not UTF-8; its bytes may be given percent-encoded where the scheme is not s3"
+        raise SettingError(msg) from None
     if scheme == "file":
         return _local(uri)
     if scheme in _BUCKETS:
@@ -117,11 +123,11 @@ def _local(uri: str) -> Pattern:
         if host not in {"", "localhost"}:
             msg = f"uris: {uri!r} names another host; local files are file:///path"
             raise SettingError(msg)
-        text = urllib.parse.unquote(slash + path)
+        text = paths.path_of(paths.decoded(slash + path))
     text = str(Path(text).expanduser()) + ("/" if text.endswith("/") else "")
     absolute = os.path.abspath(text) + ("/" if text.endswith("/") or Path(text).is_dir() else "")  # noqa: PTH100 - keeps symlinks
     absolute = "/" if absolute == "//" else absolute
-    return _listed("file", "", absolute, uri)
+    return _listed("file", "", paths.text_of(absolute), uri)
 
 
 def _object(scheme: str, uri: str) -> Pattern:
@@ -156,8 +162,9 @@ def _check_host(scheme: str, uri: str) -> None:
 
 def _listed(scheme: str, place: str, path: str, uri: str) -> Pattern:
     glob = re.search(r"[*?[]", path)
-    name = f"{scheme}://{place}{'/' if scheme in _BUCKETS else ''}{path}"
-    if glob is not None and not (scheme == "file" and Path(path).exists()):
+    shown = paths.encoded(path) if scheme in {"file", "sftp"} else path
+    name = f"{scheme}://{place}{'/' if scheme in _BUCKETS else ''}{shown}"
+    if glob is not None and not (scheme == "file" and Path(paths.path_of(path)).exists()):
         return Pattern(scheme, "glob", place, path, path[: glob.start()], name, uri)
     kind = "prefix" if not path or path.endswith("/") else "file"
     return Pattern(scheme, kind, place, path, path, name, uri)

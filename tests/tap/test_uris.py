@@ -90,6 +90,12 @@ def test_a_uri_without_a_usable_host_and_port_is_refused_with_what_is_expected(u
     assert "geheim" not in str(why.value)
 
 
+@pytest.mark.parametrize("uri", ["a/\ud800.json", "s3://bucket/\udce9.json", "https://host/\udce9.json"])
+def test_a_uri_that_is_no_text_is_refused(uri: str) -> None:
+    with pytest.raises(SettingError, match="not UTF-8"):
+        parse(uri)
+
+
 def test_an_s3_uri_without_a_bucket_is_refused() -> None:
     with pytest.raises(SettingError, match="names no bucket"):
         parse("s3:///a.json")

@@ -8,6 +8,7 @@ import typing as t
 from pathlib import Path
 
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
+from tap_coolafile.paths import encoded, path_of, text_of
 from tap_coolafile.sources.base import FileItem
 
 if t.TYPE_CHECKING:
@@ -29,16 +30,16 @@ class LocalSource:
             yield from self._one(after)
             return
         root = self._pattern.literal.rpartition("/")[0] + "/"
-        if not Path(root).is_dir():
+        if not Path(path_of(root)).is_dir():
             return
-        for path in self._walk(root, after, (os.path.realpath(root),)):
+        for path in self._walk(root, after, (os.path.realpath(path_of(root)),)):
             if path > after and self._pattern.matches(path) and (item := self._item(path)) is not None:
                 yield item
 
     def open(self, item: FileItem, offset: int) -> Handle:
         """Open a file at `offset`; see `Source.open`."""
         try:
-            handle = Path(item.path).open("rb", buffering=0)  # noqa: SIM115 - the reader closes it
+            handle = Path(path_of(item.path)).open("rb", buffering=0)  # noqa: SIM115 - the reader closes it
         except FileNotFoundError:
             msg = f"{item.name} vanished after it was listed"
             raise BadFileError(msg) from None
@@ -61,31 +62,31 @@ class LocalSource:
 
     def _item(self, path: str) -> FileItem | None:
         try:
-            found = Path(path).stat()
+            found = Path(path_of(path)).stat()
         except FileNotFoundError:
             return None
         except OSError as error:
-            msg = f"file://{path} cannot be read: {error.strerror}; check its permissions"
+            msg = f"file://{encoded(path)} cannot be read: {error.strerror}; check its permissions"
             raise StorageError(msg) from None
         etag = f"{found.st_size:x}-{found.st_mtime_ns:x}"
-        return FileItem(f"file://{path}", path, found.st_size, found.st_mtime_ns // 1_000_000, etag)
+        return FileItem(f"file://{encoded(path)}", path, found.st_size, found.st_mtime_ns // 1_000_000, etag)
 
     def _walk(self, folder: str, after: str, above: tuple[str, ...]) -> t.Iterator[str]:
         """Yield the paths of regular files in order; a folder sorts as its name with a slash, as keys do."""
         try:
-            with os.scandir(folder) as entries:
+            with os.scandir(path_of(folder)) as entries:
                 names = sorted(
-                    entry.name + "/" if entry.is_dir() else entry.name for entry in entries if _wanted(entry)
+                    text_of(entry.name) + ("/" if entry.is_dir() else "") for entry in entries if _wanted(entry)
                 )
         except OSError as error:
-            msg = f"file://{folder} cannot be listed: {error.strerror}; check its permissions"
+            msg = f"file://{encoded(folder)} cannot be listed: {error.strerror}; check its permissions"
             raise StorageError(msg) from None
         for name in names:
             path = folder + name
             if not name.endswith("/"):
                 yield path
             elif self._pattern.may_match_below(path) and (path > after or after.startswith(path)):
-                real = os.path.realpath(path)
+                real = os.path.realpath(path_of(path))
                 if real not in above:  # a symbolic link to a folder above would never end
                     yield from self._walk(path, after, (*above, real))
 
