@@ -53,6 +53,11 @@ class Report(msgspec.Struct, kw_only=True):
     type_changes: dict[str, str] = {}
     rejects: str = ""
 
+    @property
+    def rows_mapped(self) -> int:
+        """Rows that went through stream maps, whatever became of them."""
+        return self.rows_sent + self.rows_filtered
+
     def close(self) -> None:
         """Check the equation.
 

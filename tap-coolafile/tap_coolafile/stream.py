@@ -19,6 +19,7 @@ from typing_extensions import override
 from tap_coolafile.account import Account
 from tap_coolafile.batches import BatchFiles, batch_settings
 from tap_coolafile.exceptions import TapError
+from tap_coolafile.mapping import Mapped, mistake
 from tap_coolafile.metadata import with_metadata
 from tap_coolafile.places import VERSION, load
 from tap_coolafile.rows import Judge
@@ -51,6 +52,8 @@ class EventStream(Stream):
         self._schema_awaited = False
         self._account: Account | None = None
         self._batches: BatchFiles | None = None
+        self._mistake: TapError | None = None
+        self._place = ""
         # What was read is not read again, unless a catalog says FULL_TABLE.
         self.forced_replication_method = "INCREMENTAL"
 
@@ -90,7 +93,10 @@ class EventStream(Stream):
             return
         self._properties.unannounced = self._schema_awaited = False
         selected = get_selected_schema(self.name, self.schema, self.mask)
-        self._tap.mapper.register_raw_stream_schema(self.name, selected, self.primary_keys)
+        try:
+            self._tap.mapper.register_raw_stream_schema(self.name, selected, self.primary_keys)
+        except Exception as error:  # noqa: BLE001 - as in the SDK, which has an exception for every mistake
+            raise mistake(error, Mapped(self.config, self.name, selected)) from None
         self._stream_maps = None
         self._write_schema_message()
 
@@ -168,17 +174,23 @@ class EventStream(Stream):
     @override
     def get_records(self, context: types.Context | None) -> t.Iterable[types.Record]:
         """Read everything new, as dictionaries whose numbers keep their digits (`Decimal`)."""
-        for emission in self._emissions():
-            for text in emission.records:
+        emissions = self._emissions()
+        for emission in emissions:
+            before = self._counted.report.rows_mapped
+            for line, text in enumerate(emission.records, emission.line):
                 if text is None:
                     continue
+                self._place = f"{emission.item.name} line {line}"
                 record = deserialize_json(text.decode())
                 for name in self._counted.withheld & record.keys():
                     del record[name]
                     self._counted.report.values_withheld += 1
                 yield record
+                if self._mistake is not None:
+                    self._counted.report.rows_read += self._counted.report.rows_mapped - before
+                    emissions.throw(self._mistake)
 
-    def _emissions(self) -> t.Iterator[Emission]:
+    def _emissions(self) -> t.Generator[Emission, None, None]:
         """Read everything new; the account of it is closed at the end, however it ends."""
         known = frozenset(self._properties.names) if self._deselected() else None
         self._account = account = Account(self.settings, self._properties, known=known, logger=self.logger)
@@ -241,14 +253,22 @@ class EventStream(Stream):
 
     @override
     def _write_record_message(self, record: types.Record) -> None:
-        written = False
-        for message in self._generate_record_messages(record):
+        try:
+            messages = list(self._generate_record_messages(record))
+        except Exception as error:  # noqa: BLE001 - an expression of the user's may raise anything
+            mapped = Mapped(self.config, self.name, self.schema)
+            self._mistake = mistake(error, mapped, dict(record), self._place)  # get_records raises it, within the run
+            return
+        for message in messages:
             self._tap.write_message(message)
-            written = True
-        if written:
+        if messages:
             self._counted.report.rows_sent += 1
         else:
             self._counted.report.rows_filtered += 1
+
+    @override
+    def _process_record(self, *args: t.Any, **kwargs: t.Any) -> None:
+        """Nothing: there are no child streams, and a filter is asked once."""
 
     @override
     def _write_starting_replication_value(self, context: types.Context | None) -> None:

@@ -26,6 +26,7 @@ from typing_extensions import override
 
 from tap_coolafile import configuration, places, settings, uris
 from tap_coolafile.exceptions import SettingError, StoppedError, TapError
+from tap_coolafile.mapping import Mapped, mistake
 from tap_coolafile.messages import MessageWriter
 from tap_coolafile.replication import with_replication_methods
 from tap_coolafile.selection import Shard, patterns_of
@@ -127,6 +128,15 @@ class TapCoolaFile(Tap):
         if not problems:
             _ = self.settings
         return problems
+
+    @override
+    def setup_mapper(self) -> None:
+        catalog = self.catalog  # reads files perhaps, whose failures are not the mapper's
+        try:
+            super().setup_mapper()
+        except Exception as error:  # noqa: BLE001 - as in the SDK, which has an exception for every mistake
+            name = self.settings.stream_name
+            raise mistake(error, Mapped(self.config, name, catalog[name].schema.to_dict())) from None
 
     @override
     def _setup_signal_handlers(self) -> None:

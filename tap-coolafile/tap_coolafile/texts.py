@@ -41,7 +41,11 @@ def normalise(config: t.Mapping[str, t.Any], declared: t.Mapping[str, t.Any]) ->
 def problems(config: dict[str, t.Any], schema: dict[str, t.Any]) -> list[str]:
     """Check `config` against the JSON schema, filling in defaults; say what is wrong without quoting a value."""
     found = []
-    for error in JSONSchemaValidator(schema).iter_errors(config):
+    try:
+        errors = list(JSONSchemaValidator(schema).iter_errors(config))
+    except AttributeError:  # the SDK's own schema of it is no schema
+        return ["stream_maps has an `__else__` that cannot be used; expected null"]
+    for error in errors:
         where = ".".join(str(step) for step in error.absolute_path)
         if error.validator == "required":
             found.append(f"{error.message.split(' ', 1)[0].strip(chr(39))} is required and not set")
