@@ -54,10 +54,11 @@ class SftpServer:
             else:
                 return
 
-    def know(self, name: str) -> None:
-        """Say in the known_hosts file that the server's key is the one of this name."""
+    def know(self, name: str, *others: int) -> None:
+        """Say in the known_hosts file that the server's key is the one of this name, at other ports too."""
         kind, key = (self.folder / f"{name}.pub").read_text().split()[:2]
-        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
+        lines = [f"[127.0.0.1]:{port} {kind} {key}\n" for port in (self.port, *others)]
+        (self.folder / "known_hosts").write_text("".join(lines))
 
     def settings(self, **more: t.Any) -> dict[str, t.Any]:
         """Return the tap's settings for it."""
