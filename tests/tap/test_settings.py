@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 import pytest
@@ -57,37 +56,6 @@ def test_uris_are_one_text_an_array_or_an_array_in_a_text(given: t.Any, uris: tu
 
 
 BATCHES = {"encoding": {"format": "jsonl"}, "storage": {"root": "batches"}}
-
-
-@pytest.mark.parametrize("name", [*configuration.Settings.__struct_fields__])
-def test_every_setting_may_be_given_as_text(name: str) -> None:
-    texts: dict[str, tuple[str, t.Any]] = {
-        "shard_count": ("3", 3),
-        "shard_index": ("0", 0),
-        "start_date": ("2024-01-01", "2024-01-01"),
-        "property_types": ('{"a": "string"}', {"a": "string"}),
-        "transport_params": ('{"timeout": 1.5}', {"timeout": 1.5}),
-        "uris": ("b/", ("b/",)),
-        "batch_config": (json.dumps(BATCHES), BATCHES),
-        "time_zone": ("Europe/Berlin", "Europe/Berlin"),
-        "gcs_endpoint_url": ("https://a.example", "https://a.example"),
-        "azure_account_url": ("https://a.example", "https://a.example"),
-        "aws_endpoint_url": ("http://localhost:9000", "http://localhost:9000"),
-    }
-    kinds = settings.CONFIG_SCHEMA["properties"][name].get("type", "string")
-    fallback = ("17", 17) if "integer" in kinds else ("true", True) if "boolean" in kinds else ("x", "x")
-    text, value = texts.get(name, fallback)
-    account = {"azure_account_url": "https://a.example"}
-    alone: dict[str, dict[str, t.Any]] = {
-        "azure_account_key": account,
-        "azure_sas_token": account,
-        "azure_anonymous": account,
-        "shard_index": {"shard_count": 2},
-        "aws_access_key_id": {"aws_secret_access_key": "s"},
-        "aws_secret_access_key": {"aws_access_key_id": "k"},
-        "aws_session_token": {"aws_access_key_id": "k", "aws_secret_access_key": "s"},
-    }
-    assert getattr(load(**{name: text}, **alone.get(name, {})), name) == value
 
 
 def test_an_empty_text_means_not_set() -> None:
