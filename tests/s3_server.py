@@ -64,7 +64,7 @@ class S3Server:
     def client(self, service: str, keys: Keys | None = None) -> t.Any:
         """Return a boto3 client of `service` that signs with `keys`, else with the admin's."""
         import boto3  # noqa: PLC0415 - only tests of S3 pay for it
-        import botocore.config  # noqa: PLC0415
+        import botocore.config  # noqa: PLC0415 - as above
 
         keys = keys or self.admin
         return boto3.client(
@@ -143,8 +143,8 @@ class _Gate:
     def _sign(self, environ: dict[str, t.Any], target: str) -> None:
         """Sign a public request as the admin, since moto knows no other way to let it through."""
         import botocore.auth  # noqa: PLC0415 - the server's process alone
-        import botocore.awsrequest  # noqa: PLC0415
-        import botocore.credentials  # noqa: PLC0415
+        import botocore.awsrequest  # noqa: PLC0415 - as above
+        import botocore.credentials  # noqa: PLC0415 - as above
 
         request = botocore.awsrequest.AWSRequest(
             environ["REQUEST_METHOD"],
@@ -160,12 +160,12 @@ class _Gate:
 def _serve(log: Path) -> None:
     """Serve until standard input ends, which it does when the parent does."""
     from moto import settings  # noqa: PLC0415 - the server's process alone
-    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - as above
         DomainDispatcherApplication,
         MotoRequestHandler,
         create_backend_app,
     )
-    from werkzeug.serving import make_server  # noqa: PLC0415
+    from werkzeug.serving import make_server  # noqa: PLC0415 - as above
 
     class Handler(MotoRequestHandler):
         protocol_version = "HTTP/1.1"

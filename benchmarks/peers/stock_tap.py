@@ -19,7 +19,7 @@ class Events(Stream):
 
     name = "events"
 
-    def get_records(self, context: t.Mapping[str, t.Any] | None) -> t.Iterator[dict[str, t.Any]]:  # noqa: ARG002
+    def get_records(self, context: t.Mapping[str, t.Any] | None) -> t.Iterator[dict[str, t.Any]]:  # noqa: ARG002 - the SDK's signature
         """Read the file."""
         with Path(self.config["path"]).open(encoding="utf-8") as lines:
             for line in lines:

@@ -132,8 +132,8 @@ class Sandbox:
     async def cql(self, request: web.Request) -> web.Response:
         """Answer a query: `tq`, in the URL or in a form; `tqx=out:csv` for CSV; never from a cache."""
         # sqlglot takes as long to import as all the rest, and most runs ask nothing.
-        from target_cooladata.sandbox.cql import answer  # noqa: PLC0415
-        from target_cooladata.sandbox.query import CqlError  # noqa: PLC0415
+        from target_cooladata.sandbox.cql import answer  # noqa: PLC0415 - as said above
+        from target_cooladata.sandbox.query import CqlError  # noqa: PLC0415 - as said above
 
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "token" or not self._knows_token(token.strip()):
