@@ -169,6 +169,18 @@ def test_what_was_forgotten_is_said_in_log_and_report(place: Workplace) -> None:
     assert len(wholly.state["bookmarks"]["events"]["places"]) == 1_001 - count
 
 
+def test_a_window_that_shrank_is_said_in_log_and_report(place: Workplace) -> None:
+    path = place.write("a.json", event(1))
+    files, uri = Collection(), str(path.parent) + "/"
+    files.add(*(item(f"{uri}{n:05}.json", mtime_ms=FIRST_DAY * DAY + n) for n in range(MAX_RECENT)))
+    files.run((FIRST_DAY + 1) * DAY, uri)
+    files.state["places"] = {f"file://{name}": kept for name, kept in files.state["places"].items()}
+    run = place.run(state={"bookmarks": {"events": files.state}}, lookback_hours=1_000_000)
+    assert (run.code, run.users) == (0, ["u1"])
+    assert run.report["identities_forgotten_early"] == 1
+    assert "State has no room for 1 files of the last lookback_hours" in run.log
+
+
 def test_a_full_table_run_keeps_what_is_known_of_other_uris(place: Workplace) -> None:
     place.write("a.json", event(1))
     other = place.write("../other.json", event(2))
