@@ -21,6 +21,7 @@ from tap_coolafile.identities import etag_of, key_of, stamp_of
 from tap_coolafile.places import Position, recent_of
 
 if t.TYPE_CHECKING:
+    from tap_coolafile.identities import Done
     from tap_coolafile.places import Place
     from tap_coolafile.sources.base import FileItem
 
@@ -47,6 +48,10 @@ class Bookmark:
         if self.pending and not place.forget_before:
             # Files done are told by their identities, so the listing can begin anew, and come by the pending ones.
             place.reached = ""
+        if not place.reached:
+            for done in self._recent.values():
+                done.passed = False
+        self._met: list[Done] = []
         self._vanished = {*self.pending, *self._archived} if not place.reached else set()
 
     @property
@@ -75,12 +80,12 @@ class Bookmark:
             self._place.pass_started = now_ms
 
     def verdict(self, item: FileItem) -> Verdict:
-        """Tell what `item` is to this pass; a done one is thereby passed."""
+        """Tell what `item` is to this pass; a done one is passed with the next file that is not."""
         if self._vanished:
             self._vanished -= {item.path, self._key_of(item)}
         verdict = self.foresee(item)
         if verdict == "done" and (known := self._recent.get(self._key_of(item))) is not None:
-            known.passed = True
+            self._met.append(known)
         return verdict
 
     def foresee(self, item: FileItem) -> Verdict:
@@ -142,6 +147,7 @@ class Bookmark:
         for mtime_ms, key in older[: max(len(self._recent) - KEPT_ANYHOW, 0)]:
             del self._recent[key]
             self._place.forget_before = max(self._place.forget_before, mtime_ms + 1)
+        self._met.clear()
         for done in self._recent.values():
             done.passed = False
         self._place.done_before = max(self._place.done_before, self._place.forget_before)
@@ -212,6 +218,9 @@ class Bookmark:
     def _leave(self, item: FileItem) -> None:
         self._place.reached = item.path
         self._place.file = None
+        for done in self._met:  # a pass resumed from here does not come by them again
+            done.passed = True
+        self._met.clear()
         self.pending.pop(item.path, None)
         if self._archived:
             self._archived.pop(self._key_of(item), None)

@@ -27,7 +27,8 @@ LATEST_MS = (1 << _STAMP_BITS) - 2
 class Done(msgspec.Struct, gc=False):
     """A file done: short hashes of its ETag and of the bytes read, its stamp, how many bytes and lines.
 
-    `passed` tells whether the pass that goes on has come by it. `text` is the whole identity, as state holds it.
+    `passed` tells whether the pass that goes on has left it behind, so that it will not come by it again. `text` is the
+    whole identity, as state holds it.
     """
 
     etag: str

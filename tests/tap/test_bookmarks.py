@@ -163,6 +163,39 @@ def test_the_window_shrinks_when_it_holds_too_many() -> None:
     assert files.run(DAY + 1) == []
 
 
+def test_what_is_forgotten_while_a_file_is_in_hand_is_not_read_again_after_a_kill() -> None:
+    files = Collection()
+    files.add(*(item(f"k{number:05}", mtime_ms=DAY + number) for number in range(MAX_RECENT)))
+    files.run(2 * DAY)
+    files.add(item("a", mtime_ms=2 * DAY))
+    room = Room(("",), load(files.state, ""), lookback_ms=DAY)
+    mark = room.marks[""]
+    mark.verdict(files.files["a"])
+    mark.begin(2 * DAY)
+    mark.finish(files.files["a"], end(files.files["a"]))
+    for number in range(MAX_RECENT):
+        assert mark.verdict(files.files[f"k{number:05}"]) == "done"
+    mark.at(Position("z", "e1", offset=5))  # the file in hand; what was met since "a" will be met again
+    files.state = {"version": VERSION, "places": room.to_builtins()}
+    assert files.remembered == MAX_RECENT
+    files.add(item("z", mtime_ms=2 * DAY))
+    assert files.run(2 * DAY + 1) == ["z"]
+
+
+def test_a_pass_that_begins_anew_for_its_pending_files_reads_nothing_twice() -> None:
+    files = Collection()
+    files.add(*(item(f"k{number:05}", mtime_ms=DAY + number) for number in range(MAX_RECENT - 1)))
+    files.add(item("x", mtime_ms=DAY))
+    room = Room(("",), {}, lookback_ms=DAY)
+    room.marks[""].begin(DAY)
+    room.marks[""].fail(item("bad"), Position("bad", "e1"))
+    for path in sorted(files.files):
+        room.marks[""].finish(files.files[path], end(files.files[path]))
+    files.state = {"version": VERSION, "places": room.to_builtins()}  # killed before the end of the pass
+    files.add(item("a", mtime_ms=2 * DAY), item("b", mtime_ms=2 * DAY))
+    assert files.run(2 * DAY, save_each=1) == ["a", "b"]
+
+
 def test_a_pending_file_is_tried_again_and_forgotten_when_it_vanished() -> None:
     mark = Bookmark(Place(), lookback_ms=DAY)
     mark.begin(1)
