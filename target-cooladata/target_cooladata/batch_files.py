@@ -69,11 +69,15 @@ def _resolve(uri: str, root: str | None) -> Path:
     if root is None:
         msg = "a BATCH message came, and `batch_root` does not say below which folder its files are"
         raise InputError(msg)
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+        path = Path(unquote(parts.path) if parts.scheme else uri).resolve()
+    except ValueError:
+        msg = "a BATCH message names a file by what is neither a path nor a URI; expected file:// below `batch_root`"
+        raise InputError(msg) from None
     if parts.scheme not in {"", "file"}:
         msg = f"a BATCH message names a {parts.scheme}:// file; expected file:// below `batch_root`"
         raise InputError(msg)
-    path = Path(unquote(parts.path) if parts.scheme else uri).resolve()
     if not path.is_relative_to(Path(root).resolve()):
         msg = f"a BATCH message names a file that is not below `batch_root` ({root}), so it is not read"
         raise InputError(msg)
@@ -84,6 +88,9 @@ def _open(path: Path, encoding: t.Mapping[str, t.Any]) -> t.IO[bytes]:
     kind, compression = encoding.get("format"), encoding.get("compression") or "none"
     if kind != "jsonl" or compression not in {"none", "gzip"}:
         msg = f"a BATCH message has files in {kind} with compression {compression}; expected jsonl, plain or gzip"
+        raise InputError(msg)
+    if path.exists() and not path.is_file():  # a pipe that nobody writes to would hold up the run for ever
+        msg = f"a BATCH message names {path}, which is no regular file"
         raise InputError(msg)
     return t.cast("t.IO[bytes]", gzip.open(path, "rb")) if compression == "gzip" else path.open("rb")
 

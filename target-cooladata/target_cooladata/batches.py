@@ -23,6 +23,7 @@ _RESERVED = sorted(set(range(256)).difference(_UNRESERVED), key=lambda code: (co
 _REPLACEMENTS = [(bytes([code]), b"%%%02X" % code) for code in _RESERVED]
 _ASCII_REPLACEMENTS = [(raw, encoded) for raw, encoded in _REPLACEMENTS if raw.isascii()]
 
+HELD_BYTES = 4  # of records that a batch may hold, for each byte that it may send
 _ENVELOPE = len(b'{"events":[]}')
 
 
@@ -90,6 +91,9 @@ class Batcher:
     def _fill(self, events: t.Sequence[Event]) -> int:
         """Add as many of these events as fit, at least one; returns how many."""
         sizes = [len(event.body) + 1 for event in events]
+        held = sum([len(event.record) for event in events])
+        if held > HELD_BYTES * sum(sizes):  # most of it is not sent, but kept until the call is answered
+            sizes = [max(size, len(event.record) // HELD_BYTES) for size, event in zip(sizes, events, strict=True)]
         if self._bytes + sum(sizes) > self._max_bytes:
             fitting = bisect_right(list(accumulate(sizes, initial=self._bytes)), self._max_bytes) - 1
             if self._events and fitting < 1:

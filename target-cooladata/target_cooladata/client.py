@@ -15,12 +15,16 @@ import ssl
 import threading
 import time
 import typing as t
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+
+from target_cooladata.exceptions import SettingsError
+from target_cooladata.settings import LOOPBACK
 
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings
@@ -98,8 +102,10 @@ class Client:
         self._host = urlsplit(url).netloc
         self._timeout = settings.request_timeout_seconds
         # A session would search the environment and ~/.netrc, and build the same request anew, on every call.
-        self._proxies = requests.utils.get_environ_proxies(self._url)
-        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        # What is on this machine is not asked for through a proxy on another one.
+        near = urlsplit(url).hostname in LOOPBACK
+        self._proxies = {} if near else requests.utils.get_environ_proxies(self._url)
+        self._verify = _authorities()
         self._local = threading.local()
 
     def post(self, body: bytes) -> Outcome:
@@ -133,7 +139,8 @@ class Client:
         if isinstance(error, requests.exceptions.SSLError):
             return self._no_tls(error)
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-            return Outcome(Kind.FATAL, "`endpoint_url` is no address that can be called")
+            what = "`endpoint_url`, or the proxy that the environment names for it,"
+            return Outcome(Kind.FATAL, f"{what} is no address that can be called")
         if isinstance(error, requests.ConnectTimeout):
             return Outcome(Kind.RETRY, f"{self._host} did not accept a connection within {self._timeout} s")
         if isinstance(error, requests.Timeout):
@@ -156,6 +163,17 @@ class Client:
                 Kind.FATAL, f"{self._host} does not speak https, so it has no certificate; check `endpoint_url`"
             )
         return Outcome(Kind.RETRY, f"no secure connection to {self._host}")
+
+
+def _authorities() -> str | bool:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        path = os.environ.get(name)
+        if path:
+            if not Path(path).exists():
+                msg = f"{name} in the environment names {path}, which does not exist; expected a file of certificates"
+                raise SettingsError(msg)
+            return path
+    return True
 
 
 def _read(response: requests.Response, deadline: float) -> bytes | None:

@@ -15,9 +15,8 @@ import msgspec
 
 from target_cooladata import names
 from target_cooladata.exceptions import SettingsError
-from target_cooladata.settings import API_URL, SCHEMA, Settings, StreamSettings
+from target_cooladata.settings import API_URL, LOOPBACK, SCHEMA, Settings, StreamSettings
 
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # The key is one segment of the URL path; every public sample is 32 of [a-z0-9], but no page fixes that.
 _APP_KEY = re.compile(r"[A-Za-z0-9._~-]+")
 
@@ -104,14 +103,18 @@ def _check_endpoint(settings: Settings) -> None:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # a port that is no number, or half of an IPv6 address
+        parts = urlsplit("")
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         msg = f"endpoint_url: expected https://HOST, http://127.0.0.1:PORT or sandbox:PATH, for example {API_URL}"
         raise SettingsError(msg)
     if parts.username or parts.query or parts.fragment:
         msg = "endpoint_url: expected scheme, host, port and path alone, without user, query or fragment"
         raise SettingsError(msg)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         msg = (
             "endpoint_url: plain http is for loopback only, because anyone on the way could read the app key and the "
             f"events; use https://{parts.hostname}"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 import typing as t
-from itertools import islice
 
 import msgspec
 from singer_sdk.exceptions import MissingKeyPropertiesError
@@ -114,7 +113,7 @@ class EventMaker:
         self._key_properties: tuple[str, ...] = ()
         self._decode = msgspec.json.Decoder(dict[str, t.Any]).decode
         self._stamper = stamper
-        self._kinds = KindWatch(settings, facts.kinds)
+        self._kinds = KindWatch(settings, facts.kinds, facts.book)
         self._mandatory = Mandatory(stream, mapping, settings, facts)
         self._writer = values.PropertyWriter(
             settings,
@@ -165,7 +164,8 @@ class EventMaker:
         decode, (earliest, latest), outside = self._form.decode, self._facts.window, 0
         if decode is None:
             return events
-        for record in islice(records, begin, None):
+        for index in range(begin, len(records)):
+            record = records[index]
             if record is None:
                 break
             try:

@@ -283,7 +283,7 @@ class Loader:
                 self._knows_any = bool(self._journal.known)
                 if self._knows_any:
                     self._logger.info(
-                        "A run that died had %d records acknowledged behind the state where this one starts; they "
+                        "An earlier run had %d records acknowledged behind the state where this one starts; they "
                         "are not sent again. To load them again, delete %s",
                         self._journal.known,
                         self._settings.journal_path,

@@ -37,6 +37,11 @@ def split_scope(name: str) -> tuple[str, str]:
     return (found[0], name[3:]) if found else ("", name)
 
 
+def told_as(name: str, column: str) -> str:
+    """Say a property as logs and report may: the keys within an object may be data, so only the column is named."""
+    return name if name == column else f"{column}_..."
+
+
 def is_allowed(name: str) -> bool:
     """Whether CoolaData takes a name, without its prefix, as it is."""
     return bool(_ALLOWED.fullmatch(name)) and name.lower() not in TAKEN
@@ -69,36 +74,47 @@ class NameBook:
     """Remembers under which name each property of a run is sent, so that no two that were mended share one.
 
     Attributes:
-        changed: what is sent, by the property's own name.
+        told: what is sent, by the property's own name, as it may be said in logs and report.
         shared: mended names that a property of that very name turned out to have too.
     """
 
     def __init__(self) -> None:
-        self.changed: dict[str, str] = {}
+        self.told: dict[str, str] = {}
+        self._changed: dict[str, str] = {}
         self.shared: set[str] = set()
         self._owners: dict[str, str] = {}
 
-    def sent(self, name: str) -> str:
-        """The name that a property, without its prefix, is sent under."""
-        found = self.changed.get(name)
+    def sent(self, name: str, told: str) -> str:
+        """Give the name that a property is sent under.
+
+        Args:
+            name: its own name, without its prefix.
+            told: how it may be told of.
+        """
+        found = self._changed.get(name)
         if found is None:
             if is_allowed(name):
-                self._own(name)
+                self._own(name, told)
                 return name
             found = sanitize(name)
             if self._owners.get(found.lower(), name) != name:
                 found = hashed(found, name)
-            if len(self.changed) < MAX_REMEMBERED:
-                self.changed[name] = found
+            if len(self._changed) < MAX_REMEMBERED:
+                self._tell(name, found, told)
                 self._owners[found.lower()] = name
         return found
 
-    def set_apart(self, name: str) -> str:
+    def set_apart(self, name: str, told: str) -> str:
         """Put a hash behind a mended name from now on: another property has stood beside it under that name."""
-        found = self.changed[name] = hashed(sanitize(name), name)
+        found = hashed(sanitize(name), name)
+        self._tell(name, found, told)
         return found
 
-    def _own(self, name: str) -> None:
+    def _tell(self, name: str, found: str, told: str) -> None:
+        self._changed[name] = found
+        self.told[told] = found if told == name else "names without what CoolaData refuses"
+
+    def _own(self, name: str, told: str) -> None:
         owner = self._owners.setdefault(name.lower(), name) if len(self._owners) < MAX_REMEMBERED else name
         if owner != name and not is_allowed(owner):
-            self.shared.add(name)
+            self.shared.add(told)

@@ -141,6 +141,9 @@ class MessageReader(GenericSingerReader[bytes]):
     @property
     @override
     def default_input(self) -> t.IO[bytes]:
+        if sys.stdin is None:
+            msg = "there is no standard input to read messages from"
+            raise InputError(msg)
         return sys.stdin.buffer
 
     @override

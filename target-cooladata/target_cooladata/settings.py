@@ -14,6 +14,7 @@ from singer_sdk import typing as th
 MAX_EVENTS_PER_CALL = 300  # CoolaData REST page: at most 300 events a call
 SANDBOX_PREFIX = "sandbox:"
 API_URL = "https://api.cooladata.com"  # CoolaData REST page
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _setting(name: str, kind: t.Any, description: str, *, title: str, **more: t.Any) -> th.Property[t.Any]:

@@ -44,6 +44,7 @@ class StateWriter:
         self._journal = journal
         self._checkpoint: Checkpoint | None = None
         self._written_at = 0.0
+        self._is_torn = False
         self._spent: deque[tuple[int, Path]] = deque()
         self.position = 0  # how many records stand before the last one written
         self.written = 0
@@ -70,11 +71,15 @@ class StateWriter:
         checkpoint = self._checkpoint
         if checkpoint is None or not (final or now - self._written_at >= INTERVAL_SECONDS):
             return
+        if self._is_torn:
+            return  # another one would stand on the line that was not ended
         self._checkpoint = None
         self._rejects.sync()
         if self._journal is not None:
             self._journal.announce(checkpoint.state, checkpoint.position)
+        self._is_torn = True
         _print(checkpoint.state, self._is_hurried)
+        self._is_torn = False
         if self._journal is not None:
             self._journal.confirm()
         self._written_at = now
@@ -93,6 +98,9 @@ def _delete(path: Path) -> None:
 
 def _print(state: bytes, is_hurried: t.Callable[[], bool]) -> None:
     """Write a line, whole, and wait for a reader that is slow, but not for ever once the run is to end."""
+    if sys.stdout is None:
+        msg = "there is no standard output to write the state of what is delivered to"
+        raise TargetError(msg)
     try:
         sys.stdout.flush()
         line = memoryview(state + b"\n")

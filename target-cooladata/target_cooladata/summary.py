@@ -41,7 +41,7 @@ def close(tally: report.Tally, facts: Facts, settings: Settings, logger: logging
         events_outside_default_window=facts.outside_window,
         time_conflicts=facts.time_conflicts,
         numbers_made_text=facts.digits,
-        properties_renamed=dict(itertools.islice(facts.book.changed.items(), 1_000)),
+        properties_renamed=dict(itertools.islice(facts.book.told.items(), 1_000)),
         properties_mixed=sorted(facts.book.shared)[:1_000],
         type_changes=dict(facts.kinds.changes.most_common(100)),
         **_estimate(tally, settings, logger),
@@ -80,11 +80,11 @@ def _warn(tally: report.Tally, facts: Facts, logger: logging.Logger) -> None:
             "the project's window is widened (Project settings); ask for it before a backfill.",
             facts.outside_window,
         )
-    if facts.book.changed:
-        shown = [f"{name} as {sent}" for name, sent in itertools.islice(facts.book.changed.items(), 20)]
+    if facts.book.told:
+        shown = [f"{name} as {sent}" for name, sent in itertools.islice(facts.book.told.items(), 20)]
         logger.warning(
             "%d properties have names that CoolaData refuses, and are sent under others: %s",
-            len(facts.book.changed),
+            len(facts.book.told),
             ", ".join(shown),
         )
     if facts.book.shared:

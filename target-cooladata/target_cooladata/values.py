@@ -77,10 +77,12 @@ class PropertyWriter:
         used = set(self._taken)
         for column in columns:
             scope, base = names.split_scope(column)
-            self._append(parts, used, self._scopes.get(column, scope), base, bytes(raws[column]))
+            self._append(parts, used, self._scopes.get(column, scope), base, bytes(raws[column]), base)
         return b"{" + b",".join(parts) + b"}"
 
-    def _append(self, parts: list[bytes], used: set[str], scope: str, name: str, raw: bytes) -> None:
+    def _append(  # noqa: PLR0913, PLR0917 - it calls itself for every leaf
+        self, parts: list[bytes], used: set[str], scope: str, name: str, raw: bytes, column: str
+    ) -> None:
         first = raw[:1]
         if first == b"n":
             return
@@ -91,23 +93,23 @@ class PropertyWriter:
                 raise Rejected(reason, detail)
             if first == b"{" and self._nested == "flatten":
                 for key, value in _raws(raw).items():
-                    self._append(parts, used, scope, f"{name}_{key}", bytes(value))
+                    self._append(parts, used, scope, f"{name}_{key}", bytes(value), column)
                 return
             raw = _encode(raw.decode())
         elif first in (b"t", b"f"):
             raw = self._booleans[raw]
         elif first != b'"':
             _check_number(name, raw)
-        parts.append(_encode(scope + self._free_name(name, used)) + b":" + raw)
+        parts.append(_encode(scope + self._free_name(name, used, names.told_as(name, column))) + b":" + raw)
 
-    def _free_name(self, name: str, used: set[str]) -> str:
+    def _free_name(self, name: str, used: set[str], told: str) -> str:
         if self._rejects_names and not names.is_allowed(name):
             reason = "bad_property_name"
             detail = f"CoolaData takes letters, digits and underscores, not {name!r}; `property_names` can mend it"
             raise Rejected(reason, detail)
-        allowed = free = self._book.sent(name)
+        allowed = free = self._book.sent(name, told)
         if free.lower() in used and not names.is_allowed(name) and not self._rejects_names:
-            allowed = free = self._book.set_apart(name)
+            allowed = free = self._book.set_apart(name, told)
         number = 1
         while free.lower() in used:
             if self._rejects_names:

@@ -166,7 +166,7 @@ TAP = {
     "prefetch_files": 2,
     "shard_count": 3,
     "shard_index": 1, "report_path": "report.json",
-    "batch_config": {"encoding": {"format": "jsonl", "compression": "none"}, "storage": {"root": "file://b"}},
+    "batch_config": {"encoding": {"format": "jsonl", "compression": "none"}, "storage": {"root": "file:///b"}},
 }  # fmt: skip
 TARGET = {
     "app_key": APP_KEY, "endpoint_url": "https://127.0.0.1:1", "api_version": "v1", "payload_encoding": "data",

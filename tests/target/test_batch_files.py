@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import typing as t
 
 import pytest
@@ -182,3 +183,22 @@ def test_a_batch_file_stays_while_its_events_are_not_acknowledged_or_only_tried(
     assert done.code == 1
     assert done.states == [{"n": 0}]
     assert [path.exists() for path in files] == [False, True, True]
+
+
+def test_what_is_no_regular_file_or_no_name_of_one_ends_the_run_with_a_word(
+    run_target: RunTarget, tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    manifest = json.dumps(
+        {"type": "BATCH", "stream": "orders", "encoding": {"format": "jsonl"}, "manifest": ["file://[x"]}
+    )
+    for line, words in (
+        (batch(tmp_path / "pipe.jsonl", format="jsonl"), "no regular file"),
+        (manifest + "\n", "neither a path nor a URI"),
+    ):
+        before = sandbox.summary()["events"]
+        before_it = record("orders", customer=1, at="2012-10-15")
+        done = run_target(schema("orders"), before_it, line, batch_root=str(tmp_path), streams=MAPPING)
+        assert done.code == 1
+        assert words in done.complaints[0]
+        assert sandbox.summary()["events"] == before + 1  # what came before it is loaded

@@ -114,3 +114,13 @@ def test_an_event_is_in_a_batch_also_when_sending_the_one_before_it_fails() -> N
     with pytest.raises(InterruptedError):
         batcher.extend([event('{"n":2}'), event('{"n":3}'), event('{"n":4}')])
     assert len(batcher) == 3
+
+
+def test_a_batch_holds_little_of_what_is_not_sent() -> None:
+    batcher = Sent(max_bytes=1_000)
+    batcher.extend([Event(b"{}", "events", b"x" * 3_000, position) for position in range(10)])
+    batcher.flush()
+    assert [len(batch) for _, batch in batcher.batches] == [1] * 10
+    batcher.extend([Event(b"{}", "events", b"x" * 300, position) for position in range(30)])
+    batcher.flush()
+    assert [len(batch) for _, batch in batcher.batches[10:]] == [13, 13, 4]

@@ -12,6 +12,7 @@ import pytest
 from target_cooladata.batches import Event, raw_body
 from target_cooladata.client import STATUSES, Client, Kind, judge, parse_retry_after
 from target_cooladata.configuration import parse
+from target_cooladata.exceptions import SettingsError
 from target_cooladata.target import TargetCoolaData
 from tests.singer import APP_KEY
 
@@ -80,6 +81,20 @@ def test_an_address_where_nothing_answers_is_tried_again_and_not_in_doubt() -> N
     outcome = client(f"http://127.0.0.1:{free_port()}").post(BODY)
     assert outcome.kind is Kind.RETRY
     assert "no connection" in outcome.detail
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_what_is_on_this_machine_is_not_asked_for_through_a_proxy(
+    sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    assert client(sandbox.url).post(BODY).kind is Kind.DELIVERED
+
+
+def test_a_file_of_certificates_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(SettingsError, match=r"REQUESTS_CA_BUNDLE in the environment names /nowhere/ca\.pem"):
+        client("https://127.0.0.1:1")
 
 
 def test_a_server_that_speaks_no_tls_is_fatal(sandbox: SandboxServer) -> None:

@@ -46,7 +46,7 @@ def test_a_boolean_has_the_type_that_it_is_sent_with(boolean_format: str, text: 
 
 def test_leaves_of_an_object_are_properties_of_their_own() -> None:
     assert changes({"a": 1, "b": {"c": "x"}}, {"a": 2, "b": {"c": 3}}, {"a": None}) == [
-        "n_b_c of login: string, then integer"
+        "n_... of login: string, then integer"
     ]
 
 
@@ -74,5 +74,18 @@ def test_a_record_that_is_refused_fixes_no_type() -> None:
 def test_the_report_and_the_log_name_the_changes(run_target: RunTarget) -> None:
     lines = [event(1, n={"a": 1}, b=True), event(2, n={"a": "x"}, b="no"), record(event_name="x", n={"a": [1]})]
     done = run_target(schema(), *lines)
-    assert list(done.report["type_changes"]) == ["n_a of login: integer, then string"]
-    assert "Property type changes, which makes events invalid in CoolaData: n_a of login" in done.stderr
+    assert list(done.report["type_changes"]) == ["n_... of login: integer, then string"]
+    assert "Property type changes, which makes events invalid in CoolaData: n_... of login" in done.stderr
+
+
+def test_a_mended_name_and_a_property_of_that_name_are_one_in_either_order() -> None:
+    maker = Maker()
+    values: list[tuple[str, t.Any]] = [("a_b", 1), ("a.b", "x"), ("a_b", 5)]
+    first, second, third = (maker.event(ours(**{name: value})) for name, value in values)
+    assert (first["a_b"], third["a_b"]) == (1, 5)
+    assert "a_b" not in second
+    assert list(maker.facts.kinds.changes) == []
+    other = Maker()
+    assert [other.event(ours(**{name: value}))["a_b"] for name, value in (("a.b", "x"), ("a_b", 5))] == ["x", 5]
+    assert list(other.facts.kinds.changes) == ["a_b of login: string, then integer"]
+    assert other.facts.book.shared == {"a_b"}

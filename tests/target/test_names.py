@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_cooladata.names import NameBook, is_allowed, sanitize, split_scope
+from target_cooladata.names import NameBook, is_allowed, sanitize, split_scope, told_as
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_a_scope_prefix_is_told_apart(name: str, parts: tuple[str, str]) -> None
 )
 def test_no_two_names_that_were_mended_share_one(found: list[str]) -> None:
     book = NameBook()
-    sent = {name: book.sent(name) for name in found}
+    sent = {name: book.sent(name, name) for name in found}
     assert all(is_allowed(name) for name in sent.values())
-    assert sent == {name: book.sent(name) for name in found}
-    mended = [name.lower() for name in book.changed.values()]
+    assert sent == {name: book.sent(name, name) for name in found}
+    mended = [name.lower() for name in book.told.values()]
     assert len(set(mended)) == len(mended)
     own = {name.lower() for name in found if is_allowed(name)}
     assert {name.lower() for name in book.shared} <= own & set(mended)
@@ -59,8 +59,16 @@ def test_no_two_names_that_were_mended_share_one(found: list[str]) -> None:
 
 def test_a_property_whose_own_name_was_given_away_before_is_reported() -> None:
     book = NameBook()
-    assert book.sent("a.b") == book.sent("a_b") == "a_b"
+    assert book.sent("a.b", "a.b") == book.sent("a_b", "a_b") == "a_b"
     assert book.shared == {"a_b"}
     late = NameBook()
-    assert (late.sent("a_b"), late.sent("a.b")[:4]) == ("a_b", "a_b_")
+    assert (late.sent("a_b", "a_b"), late.sent("a.b", "a.b")[:4]) == ("a_b", "a_b_")
     assert late.shared == set()
+
+
+def test_a_key_within_an_object_is_never_told_since_it_may_be_data() -> None:
+    book = NameBook()
+    name = "emails_alice@example.com"
+    assert book.sent(name, told_as(name, "emails")).startswith("emails_alice_")
+    assert "alice" not in str(book.told)
+    assert list(book.told) == ["emails_..."]

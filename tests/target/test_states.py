@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 import json
+import os
+import subprocess
 import threading
 import time
 import typing as t
 
-from tests.singer import event, schema, state
+import pytest
+
+from target_cooladata.exceptions import TargetError
+from target_cooladata.ledger import Checkpoint
+from target_cooladata.rejects import RejectsWriter
+from target_cooladata.states import StateWriter
+from tests.commands import BIN, write_config
+from tests.singer import APP_KEY, event, schema, state
 
 if t.TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox_server import SandboxServer
     from tests.target.conftest import Process, StartTarget
 
@@ -70,3 +82,33 @@ def test_a_state_follows_its_acknowledgement_within_a_second_and_another_one_not
         stored_at = dt.datetime.fromisoformat(entry["received_at"]).timestamp()
         said_at = next(moment for number, moment in said if number >= int(entry["event"]["user_id"][1:]))
         assert 0 < said_at - stored_at < 1 + late
+
+
+def test_no_state_is_written_behind_a_line_that_could_not_be_ended(tmp_path: Path) -> None:
+    source, sink = os.pipe()
+    rejects = RejectsWriter(str(tmp_path / "rejects"), "run", lambda: True)
+    with os.fdopen(source, "rb") as reader, os.fdopen(sink, "w") as writer, contextlib.redirect_stdout(writer):
+        states = StateWriter(rejects, None, lambda: True)
+        states.offer(Checkpoint(b'{"large":"' + b"x" * (1 << 20) + b'"}', 1))
+        with pytest.raises(TargetError, match="nobody reads standard output"):
+            states.write(0.0, final=True)
+        states.offer(Checkpoint(b'{"small":1}', 2))
+        os.set_blocking(source, False)
+        torn = reader.read()
+        states.write(1.0, final=True)
+        assert torn.startswith(b'{"large":"x')
+        assert reader.read() is None
+
+
+@pytest.mark.parametrize(("closed", "words"), [("<&-", "no standard input"), (">&-", "no standard output")])
+def test_a_closed_stream_is_told_in_a_sentence(tmp_path: Path, sandbox: SandboxServer, closed: str, words: str) -> None:
+    config = write_config(
+        tmp_path, endpoint_url=sandbox.url, app_key=APP_KEY, rejects_path=str(tmp_path / "r"), journal_path=""
+    )
+    (tmp_path / "messages").write_text(schema() + event(1) + state(n=1))
+    redirected = closed if closed == "<&-" else f"< {tmp_path / 'messages'} {closed}"
+    command = f"{BIN / 'target-cooladata'} --config {config} {redirected}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
