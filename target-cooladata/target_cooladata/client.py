@@ -88,6 +88,44 @@ MAX_ANSWER = 1_000_000  # bytes; every known answer has a fraction of it
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # CoolaData REST page: the only header it lists
 
 
+class _Line(HTTPAdapter):
+    """A connection to one address: what requests makes anew for every call, made once.
+
+    Args:
+        url: the address.
+        proxies: by scheme, as requests takes them.
+        verify: where the certificates of authorities are; True for those of requests.
+    """
+
+    def __init__(self, url: str, proxies: dict[str, str], verify: str | bool) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1)
+        with requests.Session() as session:
+            request = session.prepare_request(requests.Request("POST", url, headers=_FORM))
+        pool = self.get_connection_with_tls_context(request, verify, proxies)
+        self._pool = t.cast("urllib3.HTTPConnectionPool", pool)
+        self.cert_verify(self._pool, url, verify, None)  # type: ignore[no-untyped-call]  # requests has no types for it
+        self._url = self.request_url(request, proxies)
+        self._headers = {name: value for name, value in request.headers.items() if name != "Content-Length"}
+
+    def post(self, body: bytes, timeout: float) -> urllib3.BaseHTTPResponse:
+        """Send a body, once; the answer is not yet read.
+
+        Raises:
+            urllib3.exceptions.HTTPError: there is no answer.
+        """
+        return self._pool.urlopen(
+            "POST",
+            self._url,
+            body=body,
+            headers=self._headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+        )
+
+
 class Client:
     """Posts bodies to one project's tracking endpoint; safe for use by several threads.
 
@@ -101,7 +139,6 @@ class Client:
         self._url = f"{url.rstrip('/')}/{settings.api_version}/{app_key}/track"
         self._host = urlsplit(url).netloc
         self._timeout = settings.request_timeout_seconds
-        # A session would search the environment and ~/.netrc, and build the same request anew, on every call.
         # What is on this machine is not asked for through a proxy on another one.
         near = urlsplit(url).hostname in LOOPBACK
         self._proxies = {} if near else requests.utils.get_environ_proxies(self._url)
@@ -112,44 +149,42 @@ class Client:
         """Send one body and judge the answer."""
         deadline = time.monotonic() + 2 * self._timeout  # one to connect, one to answer
         try:
-            with self._send(body) as response:
-                answer = _read(response, deadline)
-        except requests.RequestException as error:
+            response = self._line().post(body, self._timeout)
+        except requests.RequestException:
+            what = "`endpoint_url`, or the proxy that the environment names for it,"
+            return Outcome(Kind.FATAL, f"{what} is no address that can be called")
+        except urllib3.exceptions.HTTPError as error:
             return self._no_answer(error)
+        try:
+            answer = _read(response, deadline)
         except urllib3.exceptions.HTTPError:
             return Outcome(Kind.IN_DOUBT, f"the connection to {self._host} broke within the answer")
+        finally:
+            response.close()  # leaves a connection open whose answer was read to its end
         if answer is None:
             return Outcome(
                 Kind.IN_DOUBT, f"{self._host} did not end its answer in time, or sent more than {MAX_ANSWER:,} bytes"
             )
-        return judge(response.status_code, answer, response.headers.get("Retry-After"))
+        return judge(response.status, answer, response.headers.get("Retry-After"))
 
-    def _send(self, body: bytes) -> requests.Response:
-        if not hasattr(self._local, "adapter"):
-            with requests.Session() as session:
-                self._local.request = session.prepare_request(requests.Request("POST", self._url, headers=_FORM))
-            self._local.adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-        request: requests.PreparedRequest = self._local.request
-        request.body = body
-        request.headers["Content-Length"] = str(len(body))
-        adapter: HTTPAdapter = self._local.adapter
-        return adapter.send(request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies)
+    def _line(self) -> _Line:
+        line: _Line | None = getattr(self._local, "line", None)
+        if line is None:
+            line = self._local.line = _Line(self._url, self._proxies, self._verify)
+        return line
 
-    def _no_answer(self, error: requests.RequestException) -> Outcome:
-        if isinstance(error, requests.exceptions.SSLError):
+    def _no_answer(self, error: urllib3.exceptions.HTTPError) -> Outcome:
+        if isinstance(error, urllib3.exceptions.SSLError):
             return self._no_tls(error)
-        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-            what = "`endpoint_url`, or the proxy that the environment names for it,"
-            return Outcome(Kind.FATAL, f"{what} is no address that can be called")
-        if isinstance(error, requests.ConnectTimeout):
-            return Outcome(Kind.RETRY, f"{self._host} did not accept a connection within {self._timeout} s")
-        if isinstance(error, requests.Timeout):
-            return Outcome(Kind.IN_DOUBT, f"{self._host} did not answer within {self._timeout} s")
-        if _never_connected(error):
+        if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ProxyError):
             return Outcome(Kind.RETRY, f"no connection to {self._host}")
+        if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+            return Outcome(Kind.RETRY, f"{self._host} did not accept a connection within {self._timeout} s")
+        if isinstance(error, urllib3.exceptions.TimeoutError):
+            return Outcome(Kind.IN_DOUBT, f"{self._host} did not answer within {self._timeout} s")
         return Outcome(Kind.IN_DOUBT, f"the connection to {self._host} broke before an answer")
 
-    def _no_tls(self, error: requests.exceptions.SSLError) -> Outcome:
+    def _no_tls(self, error: urllib3.exceptions.SSLError) -> Outcome:
         """Nothing has been sent: the handshake comes first."""
         causes = list(_causes(error))
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
@@ -176,11 +211,11 @@ def _authorities() -> str | bool:
     return True
 
 
-def _read(response: requests.Response, deadline: float) -> bytes | None:
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes | None:
     """Read an answer to its end; None if that takes too long, byte by byte, or too much."""
     parts: list[bytes] = []
     size = 0
-    while part := response.raw.read1(MAX_ANSWER, decode_content=True):
+    while part := response.read1(MAX_ANSWER, decode_content=True):
         parts.append(part)
         size += len(part)
         if size > MAX_ANSWER or time.monotonic() > deadline:
@@ -247,15 +282,3 @@ def parse_retry_after(value: str | None, now: dt.datetime | None = None) -> floa
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)
     return max(0.0, (moment - (now or dt.datetime.now(dt.UTC))).total_seconds())
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    """Whether the call cannot have reached the server: urllib3 says so by the type inside."""
-    inner = error.args[0] if error.args else None
-    reason = getattr(inner, "reason", None)
-    return type(reason).__name__ in {
-        "NewConnectionError",
-        "NameResolutionError",
-        "ConnectTimeoutError",
-        "ProxyError",
-    }
