@@ -228,8 +228,9 @@ def _is_covered(item: FileItem, pattern: Pattern, earlier: t.Sequence[Pattern]) 
 
 
 def _same_place(one: Pattern, other: Pattern) -> bool:
-    # Two http entries are the same file only if their names are, and those were made unique before.
-    return one.scheme == other.scheme and one.place == other.place and one.scheme in {"file", "s3", "sftp"}
+    # Two literal files, which a query may tell apart, are the same only if their names are: those were made unique.
+    is_listed = one.kind != "file" or other.kind != "file"
+    return is_listed and one.scheme == other.scheme and one.place == other.place
 
 
 def _has_only_grown(source: Source, item: FileItem, known: Position, check: t.Callable[[], None]) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import typing as t
 
+import msgspec
 import pytest
 
 from tap_coolafile.exceptions import BadFileError, SettingError, StateError
 from tap_coolafile.selection import Shard
+from tap_coolafile.sources.local import LocalSource
+from tap_coolafile.uris import Pattern, parse
 from tests.tap.conftest import Workplace, event
 
 
@@ -17,6 +20,20 @@ def test_a_file_matched_by_several_uris_is_read_once(place: Workplace) -> None:
     place.write("in/b.json", event(2))
     uris = [str(path), f"{place.data}/in/", f"{place.data}/**/*.json", f"file://{place.data}/in/"]
     assert place.sync(uris=uris).users == ["u1", "u2"]
+
+
+@pytest.mark.parametrize("scheme", ["file", "s3", "gs", "azure", "sftp", "one-yet-to-come"])
+def test_no_scheme_needs_to_be_known_for_a_file_to_be_read_once(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    place.write("a.json", event(1))
+    folder = parse(f"{place.data}/")
+    prefix = msgspec.structs.replace(folder, scheme=scheme, name="prefix")
+    path = f"{folder.path}*.json"
+    glob = Pattern(scheme, "glob", prefix.place, path, prefix.path, "glob", "glob")
+    monkeypatch.setattr("tap_coolafile.uris.parse", lambda uri: glob if uri == "glob" else prefix)
+    monkeypatch.setattr("tap_coolafile.run.open_source", lambda pattern, *_: LocalSource(pattern))
+    assert place.sync(uris=["prefix", "glob"]).users == ["u1"]
 
 
 def test_files_older_than_the_start_date_are_left(place: Workplace) -> None:

@@ -61,6 +61,12 @@ def test_names_of_every_kind_are_loaded_told_apart_and_read_once(
             assert place.sync(uris=f"azure://{container}/{key}", **azure.settings()).users == [f"u{number}"]
 
 
+def test_a_blob_matched_by_several_uris_is_read_once(place: Workplace, azure: AzureServer) -> None:
+    azure.container("matched", {"in/a.json": event(1).encode(), "in/b.json": event(2).encode()})
+    uris = [f"azure://matched/in/{rest}" for rest in ("b.json", "", "*.json")]
+    assert place.sync(uris=uris, **azure.settings()).users == ["u2", "u1"]
+
+
 def test_a_run_reads_a_container_and_the_next_one_what_is_new(place: Workplace, azure: AzureServer) -> None:
     client = azure.container("running", {"a b.json": event(1).encode(), "deep/é+%.json": event(2).encode()})
     first = place.run(uris="azure://running/", add_metadata_columns=True, **azure.settings())

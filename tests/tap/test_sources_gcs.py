@@ -60,6 +60,13 @@ def test_keys_of_every_kind_are_loaded_told_apart_and_read_once(place: Workplace
             assert place.sync(uris=f"gs://{bucket}/{key}", **gcs.settings()).users == [f"u{number}"]
 
 
+def test_an_object_matched_by_several_uris_is_read_once(place: Workplace, gcs: GcsServer) -> None:
+    gcs.bucket("matched", {"in/a.json": event(1).encode(), "in/b.json": event(2).encode()})
+    for pair in ("gs:/in/ gs:/in/*.json", "gs:/in/a.json gcs:/in/", "gcs:/in/* gs:/**"):
+        uris = [uri.replace(":/", "://matched/") for uri in pair.split()]
+        assert place.sync(uris=uris, **gcs.settings()).users == ["u1", "u2"]
+
+
 def test_a_run_reads_a_bucket_and_the_next_one_what_is_new(place: Workplace, gcs: GcsServer) -> None:
     name = gcs.bucket("running", {"a b.json": event(1).encode(), "deep/é+%.json": event(2).encode()})
     first = place.run(uris=f"gs://{name}/", add_metadata_columns=True, **gcs.settings())
