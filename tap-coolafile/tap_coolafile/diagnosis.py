@@ -13,6 +13,8 @@ import msgspec
 
 _FORMAT = "the format expected is one JSON object per line (newline-delimited JSON)"
 
+_ONE_ARRAY = "as in a file that is one JSON array"
+
 
 class Finding(msgspec.Struct, frozen=True):
     """A reason (a word of `rows.REASONS`) and one phrase about this line."""
@@ -41,6 +43,13 @@ def diagnose(line: bytes, refusal: Exception) -> Finding:
     return _syntax(text)
 
 
+def diagnose_long(line: bytes) -> Finding:
+    """Name what makes `line` invalid, which is longer than any row may be, and perhaps only its beginning."""
+    if line.lstrip(b" \t\r").startswith(b"["):
+        return Finding("too_long", f"longer than max_row_bytes, and an array, {_ONE_ARRAY}; {_FORMAT}")
+    return Finding("too_long", "longer than max_row_bytes")
+
+
 def duplicated_key(line: bytes) -> str:
     """Name the first key that occurs twice in `line`, which is a valid flat JSON object."""
     seen: set[str] = set()
@@ -57,7 +66,7 @@ def duplicated_key(line: bytes) -> str:
 
 def _not_an_object(text: str) -> Finding:
     if text.lstrip(" \t\r\n").startswith("["):
-        return Finding("not_object", f"the row is an array, as in a file that is one JSON array; {_FORMAT}")
+        return Finding("not_object", f"the row is an array, {_ONE_ARRAY}; {_FORMAT}")
     try:
         _parse(text)
     except (ValueError, RecursionError):

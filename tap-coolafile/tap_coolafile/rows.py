@@ -12,8 +12,9 @@ import typing as t
 
 import msgspec
 
-from tap_coolafile.diagnosis import Finding, diagnose, duplicated_key
+from tap_coolafile.diagnosis import Finding, diagnose, diagnose_long, duplicated_key
 from tap_coolafile.form import Form
+from tap_coolafile.report import as_words
 from tap_coolafile.times import TIME_KEYS, Clock, NotATimeError
 from tap_coolafile.typed import WrongTypeError, conversion_for, fits
 
@@ -83,6 +84,22 @@ class Notices(msgspec.Struct):
     integers_as_text: int = 0
     times_disagreeing: int = 0
     metadata_replaced: int = 0
+
+
+def overview(found: t.Iterable[tuple[int, t.Sequence[Reject]]]) -> str:
+    """Tell the most frequent reasons of some rejects, and what is wrong with the first; nothing of what the rows hold.
+
+    Args:
+        found: how many lines precede some lines of a file, and the rejects among these, in order.
+    """
+    reasons: dict[str, int] = {}
+    first = ""
+    for before, rejects in found:
+        for reject in rejects:
+            reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
+            detail = REASONS[reject.reason] if reject.reason == "duplicate_key" else reject.detail  # it quotes a name
+            first = first or f"; line {before + reject.index + 1}: {detail}"
+    return f", most often: {as_words(reasons)}{first}" if reasons else ""
 
 
 class _InvalidError(Exception):
@@ -156,7 +173,7 @@ class Judge:
     def _decoded(self, line: bytes) -> Row | None:
         """Decode a line that may be anything; None if it is blank."""
         if len(line) > self.rules.max_row_bytes and line.strip(b" \t\r"):
-            raise _InvalidError(Finding("too_long", f"{len(line)} bytes, more than max_row_bytes"))
+            raise _InvalidError(diagnose_long(line))
         try:
             row: Row = _FLAT.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

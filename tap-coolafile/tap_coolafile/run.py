@@ -23,9 +23,8 @@ from tap_coolafile.exceptions import (
     MissingFileError,
     TapError,
 )
-from tap_coolafile.report import as_words
 from tap_coolafile.room import Room
-from tap_coolafile.rows import REASONS, Judge, Judged
+from tap_coolafile.rows import REASONS, Judge, Judged, overview
 from tap_coolafile.sources import open_source
 from tap_coolafile.unwrapping import AROUND_BYTES, LONGER, unwrapped
 from tap_coolafile.uris import NAME_RULE
@@ -236,12 +235,9 @@ class Run:
         if not (none_valid or too_many):
             return
         self._report.rows_held_back += sum(len(piece.judged.records) for piece in held)
-        reasons: dict[str, int] = {}
-        for reject in itertools.chain.from_iterable(piece.judged.rejects for piece in held):
-            reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
-        most = f", most often: {as_words(reasons)}" if reasons else ""
+        told = overview((piece.block.line + piece.begin, piece.judged.rejects) for piece in held)
         msg = (
-            f"{item.name} is a bad file: {after.invalid} of its first {after.rows} rows are invalid{most}; "
+            f"{item.name} is a bad file: {after.invalid} of its first {after.rows} rows are invalid{told}; "
             f"max_invalid_percent allows {limit} percent from {MANY_INVALID} invalid rows on"
         )
         raise BadFileError(msg)

@@ -122,3 +122,37 @@ def test_rejects_that_s3_refuses_end_the_run_without_a_state_past_them(place: Wo
     (line,) = run.complaints
     assert "check rejects_path" in line
     assert run.state == {"bookmarks": {"events": {"version": 2}}}
+
+
+ARRAY = ("is a bad file", "line 1: ", "an array, as in a file that is one JSON array")
+BRACE = ("is a bad file", "line 1: the row is a lone brace, as in pretty-printed JSON")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"[{event(1)},{event(2)}]", ARRAY),
+        (f"[{','.join(map(event, range(3000)))}]", ARRAY),
+        ("[\n" + ",\n".join(map(event, range(300))) + "\n]\n", ARRAY),
+        (json.dumps([json.loads(event(1))], indent=2), ARRAY),
+        (json.dumps(json.loads(event(1)), indent=2), BRACE),
+        (f"\n\n{event(1)[:-1]}\n", ("line 3: JSON ends at character",)),
+    ],
+)
+def test_the_log_names_the_format_expected_of_a_file_in_another(
+    place: Workplace, text: str, words: tuple[str, ...]
+) -> None:
+    place.write("a.json", text, end="")
+    run = place.run()
+    (line,) = [line for line in run.log.splitlines() if "is a bad file" in line]
+    for expected in (*words, "the format expected is one JSON object per line"):
+        assert expected in line
+    assert run.code == 1
+    assert "login" not in run.log
+
+
+def test_the_log_quotes_no_property_of_a_bad_file(place: Workplace) -> None:
+    place.write("a.json", '{"sesame":1,"sesame":2}')
+    run = place.run()
+    assert "line 1: a property occurs twice in the row" in run.log
+    assert "sesame" not in run.log
