@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_coolafile import reading
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.local import LocalSource
 from tap_coolafile.uris import parse
+from tests.tap.conftest import Workplace, event
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +92,42 @@ def test_a_file_that_shrinks_while_it_is_read_is_a_bad_file(tmp_path: Path) -> N
     with pytest.raises(BadFileError, match="became shorter"):
         handle.read(9)
     handle.close()
+
+
+@pytest.mark.parametrize("again", [b"54321", b"x2345678", b"1234x678"])
+def test_a_file_written_over_while_it_is_read_is_a_bad_file(tmp_path: Path, again: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"12345")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    source = LocalSource(parse(str(path)))
+    (item,) = source.files("")
+    handle = source.open(item, 0)
+    assert [handle.read(3), handle.read(3)] == [b"123", b"45"]
+    with path.open("r+b") as over:
+        over.write(again)
+    with pytest.raises(BadFileError, match="changed while it was read"):
+        handle.read(3)
+    handle.close()
+
+
+def test_a_file_written_over_between_two_reads_is_read_anew_by_the_next_run(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place.write("a.json", *map(event, range(900)))
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 4096)
+    feed = reading.Head.feed
+
+    def overwrite(head: reading.Head, data: bytes) -> None:
+        feed(head, data)
+        place.write("a.json", *map(event, range(100, 1000)))
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(reading.Head, "feed", overwrite)
+        with pytest.raises(BadFileError, match="1 bad file"):
+            place.sync()
+    assert place.last.users == []
+    assert place.sync(state=place.last.state).users == [f"u{number}" for number in range(100, 1000)]
 
 
 def test_a_file_that_vanished_is_a_bad_file(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Local files: a folder is walked in path order; a file is read up to the size it had when it was listed."""
+"""Local files: a folder is walked in path order; a file is read up to the size it had when it was listed.
+
+It may grow meanwhile. One that was written over is a bad file, which its stamp tells, or, if it grew too, its bytes.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ if t.TYPE_CHECKING:
 
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
+
+_EDGE = 4096
 
 
 class LocalSource:
@@ -68,8 +73,8 @@ class LocalSource:
         except OSError as error:
             msg = f"file://{encoded(path)} cannot be read: {error.strerror}; check its permissions"
             raise StorageError(msg) from None
-        etag = f"{found.st_size:x}-{found.st_mtime_ns:x}"
-        return FileItem(f"file://{encoded(path)}", path, found.st_size, found.st_mtime_ns // 1_000_000, etag)
+        name, mtime_ms = f"file://{encoded(path)}", found.st_mtime_ns // 1_000_000
+        return FileItem(name, path, found.st_size, mtime_ms, _etag(found))
 
     def _walk(self, folder: str, after: str, above: tuple[str, ...]) -> t.Iterator[str]:
         """Yield the paths of regular files in order; a folder sorts as its name with a slash, as keys do."""
@@ -91,6 +96,10 @@ class LocalSource:
                     yield from self._walk(path, after, (*above, real))
 
 
+def _etag(found: os.stat_result) -> str:
+    return f"{found.st_size:x}-{found.st_mtime_ns:x}"
+
+
 def _wanted(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir() or entry.is_file()
@@ -104,23 +113,42 @@ class _Bounded:
     def __init__(self, handle: io.FileIO, offset: int, item: FileItem) -> None:
         self._handle = handle
         self._item = item
+        self._offset = offset
         self._left = item.size - offset
+        self._first = self._last = b""
         handle.seek(offset)
 
     def read(self, size: int, /) -> bytes:
         """Read at most `size` bytes.
 
         Raises:
-            BadFileError: the file became shorter than it was when listed.
+            BadFileError: the file became shorter than it was when listed, or was written over.
         """
         if self._left <= 0:
+            self._check()
             return b""
         data = self._handle.read(min(size, self._left)) or b""
         if not data:
             msg = f"{self._item.name} became shorter while it was read; the next run reads it as a changed file"
             raise BadFileError(msg)
         self._left -= len(data)
+        if len(self._first) < _EDGE:
+            self._first = (self._first + data)[:_EDGE]
+        self._last = (self._last + data[-_EDGE:])[-_EDGE:]
         return data
+
+    def _check(self) -> None:
+        """Compare the file with what was listed or, where it grew since, with the first and last bytes read of it."""
+        number = self._handle.fileno()
+        found, size = os.fstat(number), self._item.size
+        is_same = _etag(found) == self._item.etag
+        if found.st_size > size:
+            first = os.pread(number, len(self._first), self._offset)
+            last = os.pread(number, len(self._last), size - len(self._last))
+            is_same = first == self._first and last == self._last
+        if not is_same:
+            msg = f"{self._item.name} changed while it was read; the next run reads it as a changed file"
+            raise BadFileError(msg)
 
     def close(self) -> None:
         """Close the descriptor."""
