@@ -6,6 +6,7 @@ the bookmark calls done. A changed file is judged by `on_changed_file`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import typing as t
 
@@ -24,7 +25,7 @@ if t.TYPE_CHECKING:
     from tap_coolafile.bookmarks import Bookmark
     from tap_coolafile.configuration import Settings
     from tap_coolafile.report import Report
-    from tap_coolafile.sources.base import Source
+    from tap_coolafile.sources.base import Handle, Source
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -200,8 +201,8 @@ class Selection:
         if rule == "fail":
             msg = f"{item.name} changed after it was read; on_changed_file is fail"
             raise BadFileError(msg)
-        if _has_only_grown(source, item, known, self._check):
-            return Task(item, msgspec.structs.replace(known, etag=item.etag))
+        if (start := _grown(source, item, known, self._check)) is not None:
+            return Task(item, start)
         msg = f"{item.name} changed otherwise than by growing after it was read; on_changed_file: reload reads it anew"
         return Task(item, known, BadFileError(msg))
 
@@ -233,16 +234,38 @@ def _same_place(one: Pattern, other: Pattern) -> bool:
     return is_listed and one.scheme == other.scheme and one.place == other.place
 
 
-def _has_only_grown(source: Source, item: FileItem, known: Position, check: t.Callable[[], None]) -> bool:
-    """Compare what was read before with the same bytes now; what follows must begin a new line."""
-    if item.compressed:
-        try:
-            handle, head = reading.opened(source, item, known.offset, check)
-        except BadFileError:
-            return False
-        handle.close()
-        return head.ends_a_line and head.at(known.offset) == known.head
-    if 0 <= item.size < known.offset:
-        return False
-    first, last = reading.edges(source, item, known.offset)
-    return reading.digest(first, last, known.offset) == known.head and last.endswith(b"\n")
+def _grown(source: Source, item: FileItem, known: Position, check: t.Callable[[], None]) -> Position | None:
+    """Compare what was read before with the same bytes now; return where what follows begins, on a line of its own.
+
+    None if the file changed in another way. A line feed that the last line read did not have yet is passed over.
+    """
+    if not item.compressed:
+        if 0 <= item.size < known.offset:
+            return None
+        first, last = reading.edges(source, item, known.offset)
+        if reading.digest(first, last, known.offset) != known.head:
+            return None
+        if last.endswith(b"\n"):  # what follows may be on its way: it is not opened here
+            return msgspec.structs.replace(known, etag=item.etag)
+    try:
+        handle, head = reading.opened(source, item, known.offset, check)
+        with contextlib.closing(handle):
+            return _after_line_feed(handle, head, item, known)
+    except BadFileError:
+        if item.compressed:
+            return None
+        raise
+
+
+def _after_line_feed(handle: Handle, head: reading.Head, item: FileItem, known: Position) -> Position | None:
+    if head.at(known.offset) != known.head:
+        return None
+    feed = b""
+    while not head.ends_a_line:
+        more = handle.read(1)
+        feed += more
+        if not more or feed not in {b"\n", b"\r", b"\r\n"}:
+            return None
+        head.feed(more)
+    offset = known.offset + len(feed)
+    return msgspec.structs.replace(known, etag=item.etag, offset=offset, head=head.at(offset))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import typing as t
 
@@ -112,7 +113,34 @@ class TestAChangedFile:
 
     def test_a_file_whose_last_line_grew_is_a_bad_file(self, place: Workplace) -> None:
         with pytest.raises(BadFileError):
-            self.changed(place, *(event(n) for n in range(3)), " ", end="\n", before_end="")
+            self.changed(place, event(0), event(1), event(2) + " ", before_end="")
+
+    @pytest.mark.parametrize("feed", ["\n", "\r\n"])
+    def test_a_last_line_may_get_its_line_feed_with_what_is_appended(self, place: Workplace, feed: str) -> None:
+        path = place.write("a.json", event(0), event(1), end="")
+        state = place.sync().state
+        for more, users, line in ((feed + event(2), ["u2"], 4), (feed + event(4) + feed, ["u4"], 6)):
+            with path.open("a", newline="") as file:
+                file.write(f"{more}{'' if more.endswith(feed) else feed}{{broken")
+            run = place.sync(state=state)
+            assert (run.users, run.report["rows_blank"]) == (users, 0)
+            assert max(reject["line"] for reject in place.rejects()) == line
+            state = run.state
+
+    def test_a_line_feed_that_comes_later_is_no_row(self, place: Workplace) -> None:
+        assert self.changed(place, *(event(n) for n in range(3)), before_end="") == []
+        assert place.last.report["rows_read"] == 0
+        place.write("a.json", *(event(n) for n in range(4)))
+        assert place.sync(state=place.last.state).users == ["u3"]
+
+    def test_a_compressed_last_line_may_get_its_line_feed_too(self, place: Workplace) -> None:
+        (place.data / "a.json.gz").write_bytes(gzip.compress(event(0).encode()))
+        state = place.sync(allow_compressed=True).state
+        for count, users in ((2, ["u1"]), (3, ["u2"])):
+            (place.data / "a.json.gz").write_bytes(gzip.compress("\n".join(map(event, range(count))).encode()))
+            run = place.sync(allow_compressed=True, state=state)
+            assert run.users == users
+            state = run.state
 
     def test_reload_reads_all_of_it(self, place: Workplace) -> None:
         assert self.changed(place, event(7), event(8), on_changed_file="reload") == ["u7", "u8"]
