@@ -25,7 +25,7 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import override
 
 from tap_coolafile import configuration, places, settings, uris
-from tap_coolafile.exceptions import SettingError, StoppedError, TapError
+from tap_coolafile.exceptions import SettingError, StateError, StoppedError, TapError
 from tap_coolafile.mapping import Mapped, mistake
 from tap_coolafile.messages import MessageWriter
 from tap_coolafile.replication import with_replication_methods
@@ -101,6 +101,7 @@ class TapCoolaFile(Tap):
 
     @override
     def load_state(self, state: dict[str, t.Any]) -> None:
+        _check_state(state, self.settings.stream_name)
         super().load_state(state)
         # The first message of a run is a STATE, and the SDK writes none that is empty.
         mine = self.state.setdefault("bookmarks", {}).setdefault(self.settings.stream_name, {})
@@ -255,6 +256,18 @@ def _is_object(path: str) -> bool:
         return isinstance(load_json(Path(path).read_text(encoding="utf-8")), dict)
     except (OSError, ValueError):
         return False
+
+
+def _check_state(state: dict[str, t.Any], stream: str) -> None:
+    for wrapping in ("singer_state", "value"):
+        if wrapping in state and "bookmarks" not in state:
+            msg = f"state is wrapped: pass what stands under its {wrapping!r}, the object that holds the bookmarks"
+            raise StateError(msg)
+    bookmarks = state.get("bookmarks", {})
+    mine = bookmarks.get(stream, {}) if isinstance(bookmarks, dict) else None
+    if not isinstance(mine, dict) or not isinstance(mine.get("version", places.VERSION), int):
+        msg = "state is damaged: its bookmarks are not what this tap writes; start from an empty state"
+        raise StateError(msg)
 
 
 def _object_of(option: str, file: t.IO[str] | None) -> dict[str, t.Any] | None:

@@ -124,3 +124,18 @@ def test_rejects_that_nobody_can_sign_in_for_are_told_with_what_to_set(
 def test_settings_that_contradict_each_other_are_refused(given: dict[str, t.Any], words: str) -> None:
     with pytest.raises(SettingError, match=words):
         checked("azure://container/", **given)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("azure_account_key", "sésame!"),
+        ("azure_account_key", "sesame"),
+        ("azure_connection_string", "AccountName=a;AccountKey=sesame!;EndpointSuffix=core.windows.net"),
+    ],
+)
+def test_a_key_that_is_not_base64_is_told_by_its_setting(setting: str, value: str) -> None:
+    given = {"azure_account_url": "https://a.blob.core.windows.net"} if setting == "azure_account_key" else {}
+    with pytest.raises(SettingError, match=f"^{setting} holds a key that is not base64") as caught:
+        client(checked("azure://container/", **{setting: value}, **given))
+    assert "same" not in str(caught.value)

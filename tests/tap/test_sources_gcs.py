@@ -186,6 +186,13 @@ def test_a_missing_object_and_a_missing_bucket_are_told(gcs: GcsServer, bucket: 
         keys(source(gcs, "gs://no-such-bucket/"))
 
 
+def test_what_is_no_name_of_a_bucket_is_told(place: Workplace, gcs: GcsServer) -> None:
+    for name in ("b k?", "-bk", "bk-"):
+        with pytest.raises(SettingError, match="is no name of a bucket") as caught:
+            place.sync(uris=f"gs://{name}/in/", **gcs.settings())
+        assert name in str(caught.value)
+
+
 def test_a_server_that_is_not_there_is_told(gcs: GcsServer) -> None:
     with pytest.raises(StorageError, match=r"cannot be reached for storage\.objects\.list; check gcs_endpoint_url"):
         keys(source(gcs, "gs://bucket/", gcs_endpoint_url="http://127.0.0.1:9"))

@@ -278,3 +278,10 @@ def test_the_clock_is_the_servers(s3: S3Server, bucket: str) -> None:
     found = source(s3, f"s3://{bucket}/in/")
     keys(found)
     assert found.now_ms() > 1_600_000_000_000
+
+
+def test_what_is_no_name_of_a_role_is_told_by_its_setting() -> None:
+    uri = "s3://bucket/in/"
+    given = checked(uri, aws_access_key_id="a", aws_secret_access_key="b", aws_role_arn="nonsense")  # noqa: S106 - none
+    with pytest.raises(StorageError, match="check aws_role_arn and aws_external_id"):
+        S3Source(parse(uri), given)

@@ -411,3 +411,22 @@ def test_a_configuration_given_in_the_place_of_its_file_is_not_repeated(place: W
     done = place.run("--config", '{"aws_secret_access_key": "hush"}')
     assert done.code == 1
     assert "hush" not in done.log
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"type": "STATE", "value": {"bookmarks": {}}}, "pass what stands under its 'value'"),
+        ({"singer_state": {"bookmarks": {}}}, "pass what stands under its 'singer_state'"),
+        ({"bookmarks": None}, "state is damaged"),
+        ({"bookmarks": []}, "state is damaged"),
+        ({"bookmarks": {"events": None}}, "state is damaged"),
+        ({"bookmarks": {"events": {"version": "2"}}}, "state is damaged"),
+    ],
+)
+def test_a_state_that_is_none_is_refused_in_one_line(place: Workplace, state: t.Any, words: str) -> None:
+    place.write("a.json", event())
+    run = place.run(state=state)
+    assert (run.code, run.records, len(run.complaints)) == (1, [], 1)
+    assert words in run.complaints[0]
+    assert "Traceback" not in run.log

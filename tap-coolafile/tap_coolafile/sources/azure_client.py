@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import typing as t
 
@@ -46,6 +47,7 @@ def client(settings: Settings) -> azure.storage.blob.BlobServiceClient:
     words = settings.azure_connection_string
     if not words and not settings.azure_account_url:
         words = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    _check_keys(settings, words)
     try:
         if words:
             return azure.storage.blob.BlobServiceClient.from_connection_string(words, **how)
@@ -57,6 +59,21 @@ def client(settings: Settings) -> azure.storage.blob.BlobServiceClient:
         msg = f"{given} cannot be used; copy it from the account's page in the Azure portal"
         raise SettingError(msg) from None
     raise SettingError(_NOBODY)
+
+
+def _check_keys(settings: Settings, words: str | None) -> None:
+    """Refuse a key that is not base64: the client would find out at the first request, and say another thing."""
+    given = "azure_connection_string" if words else "azure_account_key"
+    parts = dict(part.strip().partition("=")[::2] for part in (words or "").split(";"))
+    keys = (
+        [key for name, key in parts.items() if name.lower() == "accountkey"] if words else [settings.azure_account_key]
+    )
+    try:
+        for key in keys:
+            base64.b64decode(key or "")
+    except ValueError:  # its words may quote the key
+        msg = f"{given} holds a key that is not base64; copy it whole from the account's page in the Azure portal"
+        raise SettingError(msg) from None
 
 
 def _credential(settings: Settings) -> t.Any:

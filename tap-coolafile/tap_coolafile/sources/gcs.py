@@ -11,6 +11,7 @@ import urllib.parse
 
 import urllib3
 
+from tap_coolafile.exceptions import SettingError
 from tap_coolafile.sources.base import FileItem
 from tap_coolafile.sources.gcs_client import client, session
 from tap_coolafile.sources.gcs_refusals import AWAY, BUSY, FAILURE, raise_for, refusal
@@ -46,7 +47,11 @@ class GcsSource:
         except FAILURE as error:
             raise refusal(error, Call("signing in", pattern.place), settings) from None
         self._session.hooks["response"].append(lambda answer, **_: self._clock.set(answer.headers.get("Date")))
-        self._bucket = self._client.bucket(pattern.place, user_project=settings.gcs_user_project)
+        try:
+            self._bucket = self._client.bucket(pattern.place, user_project=settings.gcs_user_project)
+        except ValueError:
+            msg = f"uris: {pattern.place!r} is no name of a bucket of Google Cloud Storage"
+            raise SettingError(msg) from None
 
     def files(self, after: str) -> t.Iterator[FileItem]:
         """List matching objects in key order; see `Source.files`."""

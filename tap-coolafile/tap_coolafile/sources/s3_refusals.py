@@ -64,7 +64,10 @@ def refusal(error: Exception, call: str, bucket: str, settings: Settings, name: 
     elif isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError):
         msg = f"bucket {bucket}: the server cannot be reached for {call}; check aws_endpoint_url and aws_region"
     elif isinstance(error, botocore.exceptions.ParamValidationError):
-        msg = f"bucket {bucket}: {call} refuses the name of the bucket or object; check uris"
+        what = "the name of the bucket or object; check uris"
+        if call == "signing in":  # before any bucket is asked for, a role is
+            what = "the name of the role or its external id; check aws_role_arn and aws_external_id"
+        msg = f"bucket {bucket}: {call} refuses {what}"
     else:
         msg = f"bucket {bucket}: {call} failed ({type(error).__name__}); {_advice(settings)}"
     return StorageError(msg)
