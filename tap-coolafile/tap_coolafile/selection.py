@@ -211,9 +211,18 @@ def patterns_of(texts: t.Iterable[str], parse: t.Callable[[str], Pattern], *, co
     """Read `uris`, each name once.
 
     Raises:
-        SettingError: a literal file breaks the name rule.
+        SettingError: a literal file breaks the name rule, or two entries name the same for different users.
     """
-    patterns = {pattern.name: pattern for pattern in map(parse, texts)}
+    patterns: dict[str, Pattern] = {}
+    for pattern in map(parse, texts):
+        same = patterns.get(pattern.name, pattern)
+        patterns[pattern.name] = pattern
+        if same.user != pattern.user:
+            msg = (
+                f"uris names {pattern.name} for two users, {same.user or 'none'} and {pattern.user or 'none'}, whose "
+                f"files could not be told apart; give each user a configuration and state of its own"
+            )
+            raise SettingError(msg)
     for pattern in patterns.values():
         if pattern.kind == "file" and not allowed(pattern.path, compressed=compressed):
             gzipped = allowed(pattern.path, compressed=True)

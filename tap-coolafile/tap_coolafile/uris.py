@@ -50,6 +50,12 @@ class Pattern(msgspec.Struct, frozen=True):
     name: str
     uri: str
 
+    @property
+    def user(self) -> str:
+        """As whom an sftp URI signs in; empty where it names nobody, and for http, where it may be a secret."""
+        user, found, _ = self.uri.partition("://")[2].partition("/")[0].rpartition("@")
+        return user.partition(":")[0] if found and self.scheme == "sftp" else ""
+
     def matches(self, path: str) -> bool:
         """Tell whether a key or path in the same place belongs to this entry."""
         if self.kind == "file":

@@ -7,6 +7,7 @@ import typing as t
 import pytest
 
 from tap_coolafile.exceptions import SettingError
+from tap_coolafile.selection import patterns_of
 from tap_coolafile.uris import allowed, parse, redacted
 
 if t.TYPE_CHECKING:
@@ -167,3 +168,15 @@ def test_compressed_files_are_allowed_on_demand() -> None:
 
 def test_a_message_of_a_library_loses_users_and_queries() -> None:
     assert redacted("GET https://me:pw@host/a?sig=x failed") == "GET https://host/a?… failed"
+
+
+@pytest.mark.parametrize("rest", ["h/in/", "h:22/in/a.json"])
+def test_the_same_for_two_users_is_refused_and_no_password_told(rest: str) -> None:
+    uris = [f"sftp://{user}@{rest}" for user in ("alice:sesame", "bob:hush")]
+    with pytest.raises(SettingError, match="for two users, alice and bob, ") as caught:
+        patterns_of(uris, parse, compressed=False)
+    assert "sesame" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert f"sftp://{rest}" in str(caught.value)
+    once = [uris[0], uris[0], f"sftp://alice@{rest}", f"sftp://bob@other.{rest}"]
+    assert len(patterns_of(once, parse, compressed=False)) == 2
