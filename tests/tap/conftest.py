@@ -213,6 +213,7 @@ class WebServer:
         self.passwords: dict[str, str] = {}
         self.drop_after: list[int] = []
         self.ranges = True
+        self.described = True
         self.sent = 0
         self.head_status = 200
         outer = self
@@ -257,9 +258,10 @@ class _FileHandler(http.server.BaseHTTPRequestHandler):
         data = web.files[path]
         begin = int(self.headers.get("Range", "bytes=0-")[6:-1]) if web.ranges else 0
         self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(data) - begin))
-        self.send_header("ETag", web.etags.get(path, f'"{hash(data)}"'))
-        self.send_header("Last-Modified", "Mon, 15 Oct 2012 04:06:30 GMT")
+        if web.described:
+            self.send_header("Content-Length", str(len(data) - begin))
+            self.send_header("ETag", web.etags.get(path, f'"{hash(data)}"'))
+            self.send_header("Last-Modified", "Mon, 15 Oct 2012 04:06:30 GMT")
         self.end_headers()
         if body:
             left = web.drop_after.pop(0) if web.drop_after else len(data)

@@ -9,7 +9,7 @@ import pytest
 from tap_coolafile.exceptions import BadFileError, MissingFileError, StorageError
 from tap_coolafile.sources.http import HttpSource
 from tap_coolafile.uris import parse
-from tests.tap.conftest import checked
+from tests.tap.conftest import Workplace, checked, event
 
 if t.TYPE_CHECKING:
     from tap_coolafile.sources.base import FileItem
@@ -85,3 +85,16 @@ def test_a_server_that_is_not_there_is_told_without_its_query(web: WebServer, mo
     with pytest.raises(StorageError, match="cannot be reached") as caught:
         list(HttpSource(parse(web.url + "/a.json?sig=sesame"), checked(web.url)).files(""))
     assert "sesame" not in str(caught.value)
+
+
+def test_a_file_whose_changes_cannot_be_seen_is_told_once(place: Workplace, web: WebServer) -> None:
+    web.files["/a.json"], web.described = event(1).encode(), False
+    uri = web.url + "/a.json?sig=sesame"
+    run = place.run(uris=uri)
+    assert (run.code, run.users) == (0, ["u1"]), run.log
+    assert run.log.count("comes without ETag, Last-Modified and Content-Length: no change of it can be seen") == 1
+    assert "sesame" not in run.log
+    web.files["/a.json"] = event(2).encode()
+    assert place.run(uris=uri, state=run.state).users == []
+    web.described = True
+    assert "no change of it" not in place.run(uris=uri).log

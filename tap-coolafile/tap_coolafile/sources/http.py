@@ -7,6 +7,7 @@ URI may hold user info or a signature: both go to the server alone, never into a
 from __future__ import annotations
 
 import email.utils
+import logging
 import time
 import typing as t
 
@@ -21,6 +22,7 @@ if t.TYPE_CHECKING:
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
 
+_LOGGER = logging.getLogger("tap-coolafile")
 _CONNECT_S = 10
 _ATTEMPTS = 5
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -49,6 +51,12 @@ class HttpSource:
         self._skew_ms = (_stamp_ms(headers.get("Date")) or _now_ms()) - _now_ms()
         size = int(headers.get("Content-Length", "-1"))
         etag = headers.get("ETag") or f"{size}-{headers.get('Last-Modified', '')}"
+        if not any(name in headers for name in ("ETag", "Last-Modified", "Content-Length")):
+            _LOGGER.warning(
+                "%s comes without ETag, Last-Modified and Content-Length: no change of it can be seen, so once it was "
+                "read it is not read again",
+                self._pattern.name,
+            )
         if self._pattern.path > after:
             yield FileItem(self._pattern.name, self._pattern.path, size, stamp or self.now_ms(), etag)
 
