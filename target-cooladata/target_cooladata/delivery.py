@@ -18,6 +18,8 @@ from target_cooladata.exceptions import DeliveryError, TargetError
 from target_cooladata.ledger import Checkpoint, Ledger
 from target_cooladata.sending import Call, Policy, Sender, Settlement
 
+NEAR_SECONDS = 0.002  # an answer within that is cheaper to wait for than to read on meanwhile
+FAR_CALLS = 100  # after a vain wait there is none for so many calls
 POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
 T = t.TypeVar("T")
 
@@ -52,6 +54,7 @@ class Delivery(t.Generic[T]):
         # What has come back stays here while its refusals may not be the events' fault; never more than a row has.
         self._held: list[Settlement[T]] = []
         self._workers = 0
+        self._is_far_for = 0  # calls after which to see whether the server is near
 
     @property
     def in_flight(self) -> int:
@@ -85,6 +88,17 @@ class Delivery(t.Generic[T]):
             threading.Thread(target=self._work, name=f"delivery-{self._workers}", daemon=True).start()
         self._in_flight[ticket] = len(items)
         self._waiting.put(Settlement(ticket=ticket, items=items))
+
+    def linger(self) -> None:
+        """Wait a moment for an answer, if answers come at once: two threads at work share one interpreter.
+
+        Raises:
+            DeliveryError: nothing more can be delivered.
+        """
+        if self._is_far_for:
+            self._is_far_for -= 1
+        elif not self._settle_one(NEAR_SECONDS):
+            self._is_far_for = FAR_CALLS
 
     def _places(self) -> int:
         """Some more than may be sent, so that a place that gets free is filled at once; the gate keeps to the limit.
@@ -136,14 +150,16 @@ class Delivery(t.Generic[T]):
                 failures.append(str(error))
         return failures
 
-    def _settle_one(self, timeout: float) -> None:
+    def _settle_one(self, timeout: float) -> bool:
+        """Take in one batch; tell whether one has come back in so many seconds."""
         try:
             settlement = self._done.get(timeout=timeout) if timeout else self._done.get_nowait()
         except queue.Empty:
-            return
+            return False
         del self._in_flight[settlement.ticket]
         self._held.append(settlement)
         self._release()
+        return True
 
     def _release(self, *, ends_well: bool = False) -> None:
         """Close what is not held back by a row of refusals; all of it once everything has come back."""

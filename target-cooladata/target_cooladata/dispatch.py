@@ -204,6 +204,7 @@ class Dispatch:
         except BaseException:
             self._tally.undelivered += len(events)
             raise
+        self._delivery.linger()
 
     def _on_settled(self, settlement: Settlement[Event]) -> None:
         tally = self._tally
