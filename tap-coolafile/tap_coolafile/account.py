@@ -104,6 +104,18 @@ class Account:
     def _tell_what_was_forgotten(self) -> None:
         """Warn where state had no room for all it should remember; see `room.py`."""
         report = self.report
+        if report.files_missing:
+            self._logger.warning(
+                "%d pending files are missing from the listing, first %s: their positions are kept for lookback_hours",
+                report.files_missing,
+                report.missing_files[0],
+            )
+        if report.positions_forgotten:
+            self._logger.warning(
+                "%d pending files were missing for longer than lookback_hours, or state has no room for them: those "
+                "that come back are read from their beginning",
+                report.positions_forgotten,
+            )
         if report.files_archived_forgotten:
             self._logger.warning(
                 "State has no room for %d archived files: restored much later, they may count as done; then read them "

@@ -44,8 +44,8 @@ class Bookmark:
         self._recent = recent_of(place)
         self._archived = dict.fromkeys(identities.keys_in(place.archived))
         self._key = ("", key_of(""))
-        self.forgotten = self.forgotten_early = self.archived_forgotten = 0
-        if self.pending and not place.forget_before:
+        self.forgotten = self.forgotten_early = self.archived_forgotten = self.pending_forgotten = 0
+        if any(not position.missing for position in place.pending) and not place.forget_before:
             # Files done are told by their identities, so the listing can begin anew, and come by the pending ones.
             place.reached = ""
         if not place.reached:
@@ -83,6 +83,8 @@ class Bookmark:
         """Tell what `item` is to this pass; a done one is passed with the next file that is not."""
         if self._vanished:
             self._vanished -= {item.path, self._key_of(item)}
+        if (position := self.pending.get(item.path)) is not None and position.missing:
+            self.pending[item.path] = msgspec.structs.replace(position, missing=0)
         verdict = self.foresee(item)
         if verdict == "done" and (known := self._recent.get(self._key_of(item))) is not None:
             self._met.append(known)
@@ -101,15 +103,16 @@ class Bookmark:
 
     def known(self, item: FileItem) -> Position:
         """Return where the reading of a changed or pending file, or of the file in hand, ended."""
+        if self.file is not None and self.file.path == item.path:
+            return self.file  # further than where it was pending
         if item.path in self.pending:
             return self.pending[item.path]
-        if self.file is not None and self.file.path == item.path:
-            return self.file
         done = self._recent[self._key_of(item)]
         return Position(item.path, "", offset=done.size, line=done.lines, head=done.head)
 
     def at(self, position: Position) -> None:
         """Note the position inside the file in hand."""
+        self._let_go(position.path)
         self._place.file = position
 
     def finish(self, item: FileItem, end: Position) -> None:
@@ -138,11 +141,20 @@ class Bookmark:
             self.archived_forgotten += 1
 
     def end(self) -> None:
-        """Finish the pass: forget identities older than the window, except the newest ones."""
-        for name in self._vanished:
-            self.pending.pop(name, None)
-            self._archived.pop(name, None)
+        """Finish the pass: forget identities older than the window, except the newest ones.
+
+        A file pending that the pass did not come by keeps its position, and loses it once it is away longer than that.
+        """
+        self._let_go("")
         window = self._place.pass_started - self._lookback_ms
+        for name in self._vanished:
+            self._archived.pop(name, None)
+            if (position := self.pending.get(name)) is None:
+                continue
+            if not position.missing:
+                self.pending[name] = msgspec.structs.replace(position, missing=self._place.pass_started)
+            elif position.missing < window:
+                self._forget_pending(name)
         older = sorted((done.mtime_ms, key) for key, done in self._recent.items() if done.mtime_ms < window)
         for mtime_ms, key in older[: max(len(self._recent) - KEPT_ANYHOW, 0)]:
             del self._recent[key]
@@ -169,7 +181,12 @@ class Bookmark:
     @property
     def pending_bytes(self) -> int:
         """How much of the state files pending take."""
-        return sum(len(json.dumps(path)) + len(json.dumps(at.path)) + 150 for path, at in self.pending.items())
+        return sum(map(_bytes_of, self.pending.values()))
+
+    @property
+    def missing(self) -> list[Position]:
+        """Files pending that listings do not show."""
+        return [position for position in self.pending.values() if position.missing]
 
     @property
     def left(self) -> int:
@@ -207,6 +224,12 @@ class Bookmark:
         self.archived_forgotten += len(dropped)
         return len(dropped)
 
+    def forget_missing(self, path: str) -> int:
+        """Drop the position of a file pending that listings do not show; say how much of the state it took."""
+        size = _bytes_of(self.pending[path])
+        self._forget_pending(path)
+        return size
+
     def to_builtins(self) -> t.Any:
         """Return this URI's part of the state, of strings and integers only."""
         self._place.passed = "".join(done.text for done in self._recent.values() if done.passed)
@@ -216,6 +239,7 @@ class Bookmark:
         return msgspec.to_builtins(self._place)
 
     def _leave(self, item: FileItem) -> None:
+        self._let_go(item.path)
         self._place.reached = item.path
         self._place.file = None
         for done in self._met:  # a pass resumed from here does not come by them again
@@ -225,8 +249,24 @@ class Bookmark:
         if self._archived:
             self._archived.pop(self._key_of(item), None)
 
+    def _let_go(self, path: str) -> None:
+        """Keep the position of a file that was in hand when the listing went on to `path` without showing it."""
+        file = self._place.file
+        if file is not None and file.path != path:
+            self.pending[file.path] = msgspec.structs.replace(file, missing=self._place.pass_started)
+            self._vanished.discard(file.path)
+            self._place.file = None
+
+    def _forget_pending(self, path: str) -> None:
+        del self.pending[path]
+        self.pending_forgotten += 1
+
     def _key_of(self, item: FileItem) -> str:
         known = self._key  # one object, as the listing is looked at from another thread too
         if known[0] != item.path:
             self._key = known = (item.path, key_of(item.path))
         return known[1]
+
+
+def _bytes_of(position: Position) -> int:
+    return 2 * len(json.dumps(position.path)) + 175

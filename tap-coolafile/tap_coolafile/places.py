@@ -23,7 +23,7 @@ class Position(msgspec.Struct, omit_defaults=True):
     """A place inside one file: everything before `offset` (bytes) was read, and acknowledged by a STATE.
 
     `line` counts the lines before it, `rows` and `invalid` those among them that were not blank and that were
-    rejected. `head` identifies the bytes read (see reading.Head).
+    rejected. `head` identifies the bytes read (see reading.Head). `missing` is since when no listing shows it.
     """
 
     path: str
@@ -33,6 +33,7 @@ class Position(msgspec.Struct, omit_defaults=True):
     rows: int = 0
     invalid: int = 0
     head: str = ""
+    missing: int = 0
 
 
 class Place(msgspec.Struct, omit_defaults=True):

@@ -17,6 +17,9 @@ from tap_coolafile.exceptions import StateError
 from tap_coolafile.identities import WIDTH
 from tap_coolafile.places import Place
 
+if t.TYPE_CHECKING:
+    from tap_coolafile.report import Report
+
 MAX_RECENT = 20_000
 MAX_BYTES = 990_000
 """Of the places; the message around them has the rest of 1 MB."""
@@ -65,12 +68,23 @@ class Room:
         """How many files that lie in an archive state cannot name."""
         return sum(mark.archived_forgotten for mark in (*self._former.values(), *self.marks.values()))
 
+    @property
+    def missing(self) -> list[str]:
+        """The paths of the files pending that listings do not show."""
+        return [position.path for mark in self.marks.values() for position in mark.missing]
+
+    @property
+    def pending_forgotten(self) -> int:
+        """How many files pending, which listings do not show, lost their positions."""
+        return sum(mark.pending_forgotten for mark in self.marks.values())
+
     def check_pending(self) -> None:
-        """Look whether state can name all files pending.
+        """Look whether state can name all files pending; those that listings do not show give way.
 
         Raises:
             StateError: it cannot.
         """
+        self._forget_missing(sum(mark.pending_bytes for mark in self.marks.values()) - _MAX_PENDING_BYTES)
         if sum(mark.pending_bytes for mark in self.marks.values()) > _MAX_PENDING_BYTES:
             count = sum(len(mark.pending) for mark in self.marks.values())
             msg = f"{count} files cannot be loaded, more than state can keep; narrow uris"
@@ -83,11 +97,23 @@ class Room:
         if surplus > 0:
             self._forget(surplus - self._forget_of_former(surplus))
         self._forget_archived(sum(mark.archived for mark in marks) - MAX_ARCHIVED)
+        self._forget_missing(sum(mark.pending_bytes for mark in marks) - _MAX_PENDING_BYTES)
         while True:
             places = {name: mark.to_builtins() for name, mark in (self._former | self.marks).items()}
             excess = len(json.dumps(places)) - MAX_BYTES
             if excess <= 0 or not self._shrink(excess, places):
                 return places
+
+    def account(self, report: Report) -> None:
+        """Put into the report what state could not keep, and what it keeps of files that no listing shows."""
+        report.files_archived_forgotten = self.archived_forgotten
+        missing = self.missing
+        report.files_missing, report.missing_files = len(missing), missing[:100]
+        report.positions_forgotten = self.pending_forgotten
+        report.identities_forgotten_early = self.forgotten_early
+        report.identities_forgotten_of_former_uris = self.forgotten_of_former
+        report.former_uris_forgotten = len(self.forgotten_uris)
+        report.first_uris_forgotten = self.forgotten_uris[:100]
 
     def _shrink(self, excess: int, places: t.Mapping[str, t.Any]) -> bool:
         """Forget about so many bytes, or a part of them; tell whether there was anything to forget."""
@@ -121,6 +147,17 @@ class Room:
             ahead = marks[0].remembered - (marks[1].remembered if marks[1:] else 0)
             forgotten += marks[0].forget(min(left, max(ahead, left // len(marks), 1)))
         return forgotten
+
+    def _forget_missing(self, size: int) -> None:
+        """Forget the positions of files that listings do not show, those away longest first, as much as `size`."""
+        if size <= 0:
+            return
+        marks = (*self._former.values(), *self.marks.values())
+        away = [(position.missing, position.path, mark) for mark in marks for position in mark.missing]
+        for _, path, mark in sorted(away, key=lambda one: one[:2]):
+            if size <= 0:
+                return
+            size -= mark.forget_missing(path)
 
     def _forget_archived(self, count: int) -> None:
         """Forget files that lie in an archive, of the URIs configured no longer, then of those that hold most."""

@@ -284,10 +284,6 @@ class Run:
         """Make rejects durable, then write the state."""
         self._rejects.secure()
         self._hooks.save(self._room.to_builtins())
-        self._report.files_archived_forgotten = self._room.archived_forgotten
-        self._report.identities_forgotten_early = self._room.forgotten_early
-        self._report.identities_forgotten_of_former_uris = self._room.forgotten_of_former
-        self._report.former_uris_forgotten = len(self._room.forgotten_uris)
-        self._report.first_uris_forgotten = self._room.forgotten_uris[:100]
+        self._room.account(self._report)
         self._unsaved_rows = 0
         self._saved_at = time.monotonic()

@@ -196,7 +196,7 @@ def test_a_pass_that_begins_anew_for_its_pending_files_reads_nothing_twice() -> 
     assert files.run(2 * DAY, save_each=1) == ["a", "b"]
 
 
-def test_a_pending_file_is_tried_again_and_forgotten_when_it_vanished() -> None:
+def test_a_pending_file_is_tried_again_and_keeps_its_position_while_it_is_away() -> None:
     mark = Bookmark(Place(), lookback_ms=DAY)
     mark.begin(1)
     mark.fail(item("a"), Position("a", "e1", offset=5))
@@ -206,11 +206,54 @@ def test_a_pending_file_is_tried_again_and_forgotten_when_it_vanished() -> None:
     again = Bookmark(load({"version": 1, "places": {"p": state}}, "")["p"], lookback_ms=DAY)
     assert again.verdict(item("a")) == "retry"
     assert again.known(item("a")).offset == 5
-    gone = Bookmark(load({"version": 1, "places": {"p": state}}, "")["p"], lookback_ms=DAY)
-    gone.begin(2)
-    gone.verdict(item("b"))
-    gone.end()
-    assert gone.pending == {}
+    for now in (2, 3, DAY + 2):
+        gone = marked(state)
+        gone.begin(now)
+        gone.verdict(item("b"))
+        gone.end()
+        assert [(position.path, position.missing) for position in gone.missing] == [("a", 2)]
+        state = gone.to_builtins()
+    back = marked(state)
+    back.begin(DAY + 3)
+    assert (back.verdict(item("a")), back.known(item("a"))) == ("retry", Position("a", "e1", offset=5))
+    assert back.missing == []
+
+
+def test_a_pending_file_that_is_away_for_longer_than_the_window_loses_its_position() -> None:
+    mark = marked({"pending": [{"path": "a", "etag": "e1", "offset": 5}]})
+    for now, forgotten in ((1, 0), (DAY + 1, 0), (DAY + 2, 1)):
+        mark = marked(mark.to_builtins())
+        mark.begin(now)
+        mark.end()
+        assert mark.pending_forgotten == forgotten
+    assert mark.pending == {}
+
+
+def test_a_file_in_hand_keeps_its_position_while_it_is_away_and_when_another_comes_before_it() -> None:
+    state = {"pass_started": 1, "reached": "a", "file": {"path": "c", "etag": "e1", "offset": 5}}
+    mark = marked(state)
+    mark.end()
+    assert mark.missing == [Position("c", "e1", offset=5, missing=1)]
+    mark = marked(state)
+    mark.verdict(item("b"))
+    mark.finish(item("b"), end(item("b")))
+    assert mark.verdict(item("c")) == "retry"
+    assert mark.known(item("c")) == Position("c", "e1", offset=5)
+    mark.at(Position("c", "e1", offset=7))
+    assert marked(mark.to_builtins()).known(item("c")).offset == 7
+    mark.finish(item("c"), end(item("c")))
+    assert mark.pending == {}
+
+
+def test_pending_files_that_are_away_give_way_to_others_those_away_longest_first() -> None:
+    away = [{"path": f"{n:0200}", "etag": "e", "offset": 5, "missing": 1000 - n} for n in range(200)]
+    room = Room(("p",), load({"version": VERSION, "places": {"p": {"pending": away}}}, ""), lookback_ms=DAY)
+    mark = room.marks["p"]
+    for number in range(200):
+        mark.fail(item(f"x{number}"), Position(f"x{number}", "e"))
+        room.check_pending()
+    assert 0 < room.pending_forgotten < 200
+    assert [position.missing for position in mark.missing] == list(range(1000, 800 + room.pending_forgotten, -1))
 
 
 def marked(place: t.Any) -> Bookmark:
