@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 import secrets
 import typing as t
 
@@ -124,8 +125,10 @@ class Account:
             )
         if report.identities_forgotten_early:
             self._logger.warning(
-                "State has no room for %d files of the last lookback_hours: any file as old as those counts as done",
+                "State has no room for %d files of the last lookback_hours: from now on files stamped before %s count "
+                "as done",
                 report.identities_forgotten_early,
+                ", ".join(f"{stamp} of {name}" for name, stamp in itertools.islice(report.done_before.items(), 3)),
             )
         if report.identities_forgotten_of_former_uris:
             self._logger.warning(

@@ -189,6 +189,11 @@ class Bookmark:
         return [position for position in self.pending.values() if position.missing]
 
     @property
+    def done_before(self) -> int:
+        """The stamp before which files count as done, at the latest from the end of the pass on."""
+        return max(self._place.done_before, self._place.forget_before)
+
+    @property
     def left(self) -> int:
         """When the URI was found to be configured no longer; 0 while it is."""
         return self._place.left
@@ -200,13 +205,14 @@ class Bookmark:
     def forget(self, count: int) -> int:
         """Drop the identities of the oldest stamps, at most `count`; whatever is as old counts as done. Say how many.
 
-        In the middle of a pass those that it has come by go first, as what is as old is then done from its end on.
+        In the middle of a pass that holds from its end on where the pass has come by the file, and else at once, as the
+        pass is still to come by it: a file that is as old, and not read yet, is then outside of the window.
         """
         in_pass, window = self._place.pass_started > 0, self._place.pass_started - self._lookback_ms
         oldest = heapq.nsmallest(
-            count, ((in_pass and not done.passed, done.mtime_ms, key) for key, done in self._recent.items())
+            count, ((done.mtime_ms, in_pass and not done.passed, key) for key, done in self._recent.items())
         )
-        for ahead, mtime_ms, key in oldest:
+        for mtime_ms, ahead, key in oldest:
             del self._recent[key]
             if in_pass and not ahead:
                 self._place.forget_before = max(self._place.forget_before, mtime_ms + 1)

@@ -48,6 +48,7 @@ class Report(msgspec.Struct, kw_only=True):
     missing_files: list[str] = []
     positions_forgotten: int = 0
     identities_forgotten_early: int = 0
+    done_before: dict[str, str] = {}
     identities_forgotten_of_former_uris: int = 0
     former_uris_forgotten: int = 0
     first_uris_forgotten: list[str] = []

@@ -8,6 +8,8 @@ shrinks. What is forgotten is counted.
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 import json
 import time
 import typing as t
@@ -111,6 +113,8 @@ class Room:
         report.files_missing, report.missing_files = len(missing), missing[:100]
         report.positions_forgotten = self.pending_forgotten
         report.identities_forgotten_early = self.forgotten_early
+        shrunk = ((name, mark.done_before) for name, mark in self.marks.items() if mark.forgotten_early)
+        report.done_before = {name: _as_time(stamp) for name, stamp in itertools.islice(shrunk, 100)}
         report.identities_forgotten_of_former_uris = self.forgotten_of_former
         report.former_uris_forgotten = len(self.forgotten_uris)
         report.first_uris_forgotten = self.forgotten_uris[:100]
@@ -164,3 +168,7 @@ class Room:
         configured = sorted(self.marks.values(), key=lambda mark: mark.archived, reverse=True)
         for mark in (*self._former.values(), *configured):
             count -= mark.forget_archived(count)
+
+
+def _as_time(stamp_ms: int) -> str:
+    return dt.datetime.fromtimestamp(stamp_ms / 1000, tz=dt.UTC).isoformat(timespec="milliseconds")

@@ -125,6 +125,32 @@ def test_files_of_keys_in_any_order_leave_a_window_when_more_come_than_it_holds(
     assert files.run((FIRST_DAY + 2) * DAY + HOUR) == ["late"]
 
 
+def grown(first: str, then: str) -> tuple[Collection, int]:
+    """Return a full window, stamped 3 to 20 hours ago, to which 4,000 files are added, and the present time."""
+    files, now = Collection(lookback_hours=48), FIRST_DAY * DAY
+    files.add(*(item(f"{first}{n:05}", mtime_ms=now - 20 * HOUR + n * 3_000) for n in range(MAX_RECENT)))
+    assert len(files.run(now - HOUR)) == MAX_RECENT
+    files.add(*(item(f"{then}{n:05}", mtime_ms=now - HOUR // 6) for n in range(4_000)))
+    return files, now
+
+
+@pytest.mark.parametrize(("first", "then"), [("z/", "a/"), ("a/", "z/")])
+@pytest.mark.parametrize("killed_after", [None, 1_500])
+def test_the_oldest_stamps_are_forgotten_whether_new_keys_come_first_or_last(
+    first: str, then: str, killed_after: int | None
+) -> None:
+    files, now = grown(first, then)
+    read = files.run(now, stop_after=killed_after, save_each=100)
+    if killed_after is not None:
+        read += files.run(now, save_each=100)
+    assert read == [path for path in sorted(files.files) if path.startswith(then)]
+    mark = files.room.marks[""]
+    assert mark.done_before == now - 20 * HOUR + 3_999 * 3_000 + 1
+    late = [item(f"{key}late", mtime_ms=now - HOUR) for key in ("0", first, "m/", then)]
+    files.add(*late, item("n/older", mtime_ms=mark.done_before), item("n/too-old", mtime_ms=mark.done_before - 1))
+    assert files.run(now + 1) == sorted([*(file.path for file in late), "n/older"])
+
+
 def test_files_pending_and_long_keys_in_hand_leave_the_state_bounded() -> None:
     files = Collection()
     day_of(files, FIRST_DAY, MAX_RECENT)
@@ -178,7 +204,9 @@ def test_a_window_that_shrank_is_said_in_log_and_report(place: Workplace) -> Non
     run = place.run(state={"bookmarks": {"events": files.state}}, lookback_hours=1_000_000)
     assert (run.code, run.users) == (0, ["u1"])
     assert run.report["identities_forgotten_early"] == 1
-    assert "State has no room for 1 files of the last lookback_hours" in run.log
+    assert run.report["done_before"] == {f"file://{uri}": "2013-10-22T00:00:00.001+00:00"}
+    assert "State has no room for 1 files of the last lookback_hours: from now on files stamped before 2013-" in run.log
+    assert f" of file://{uri} count as done" in run.log
 
 
 def test_a_full_table_run_keeps_what_is_known_of_other_uris(place: Workplace) -> None:
