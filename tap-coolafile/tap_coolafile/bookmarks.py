@@ -18,7 +18,8 @@ import msgspec
 
 from tap_coolafile import identities
 from tap_coolafile.identities import etag_of, key_of, stamp_of
-from tap_coolafile.places import Position, recent_of
+from tap_coolafile.memory import Memory, Storage
+from tap_coolafile.places import Position
 
 if t.TYPE_CHECKING:
     from tap_coolafile.identities import Done
@@ -31,18 +32,16 @@ MAX_ARCHIVED = 5_000
 Verdict = t.Literal["new", "done", "changed", "retry"]
 
 
-class Bookmark:
+class Bookmark(Memory):
     """Progress on one URI.
 
     Verdicts come from `verdict`; what happened is told by `begin`, `at`, `finish`, `fail` and `put_off`.
     """
 
     def __init__(self, place: Place, *, lookback_ms: int) -> None:
-        self._place = place
+        super().__init__(place)
+        self.storage = Storage()
         self._lookback_ms = lookback_ms
-        self.pending = {position.path: position for position in place.pending}
-        self._recent = recent_of(place)
-        self._archived = dict.fromkeys(identities.keys_in(place.archived))
         self._key = ("", key_of(""))
         self.forgotten = self.forgotten_early = self.archived_forgotten = self.pending_forgotten = 0
         if any(not position.missing for position in place.pending) and not place.forget_before:
@@ -69,45 +68,47 @@ class Bookmark:
         """The key up to which an interrupted pass came; empty at the start of one."""
         return self._place.reached
 
-    @property
-    def file(self) -> Position | None:
-        """Where an interrupted pass stopped inside a file."""
-        return self._place.file
-
     def begin(self, now_ms: int) -> None:
         """Start a pass, unless an interrupted one is to be resumed."""
         if not self._place.pass_started:
             self._place.pass_started = now_ms
 
     def verdict(self, item: FileItem) -> Verdict:
-        """Tell what `item` is to this pass; a done one is passed with the next file that is not."""
+        """Tell what `item` is to this pass; a done one is passed with the next file that is not.
+
+        What another place knows of it is known here from now on.
+        """
+        key = self._key_of(item)
+        if (holder := self._holder(item)) is not None and holder is not self:
+            holder.hand_over(self, item.path, key)
+            self.storage.note(key, self)
         if self._vanished:
-            self._vanished -= {item.path, self._key_of(item)}
+            self._vanished -= {item.path, key}
         if (position := self.pending.get(item.path)) is not None and position.missing:
             self.pending[item.path] = msgspec.structs.replace(position, missing=0)
         verdict = self.foresee(item)
-        if verdict == "done" and (known := self._recent.get(self._key_of(item))) is not None:
+        if verdict == "done" and (known := self._recent.get(key)) is not None:
             self._met.append(known)
         return verdict
 
     def foresee(self, item: FileItem) -> Verdict:
         """Tell what the verdict on `item` will be, without passing it."""
-        file = self._place.file
-        if item.path in self.pending or (file is not None and file.path == item.path):
+        holder = self._holder(item)
+        if holder is None:
+            return "done" if self.passes_over(item) or self.storage.passes_over(item) else "new"
+        if holder.position(item.path) is not None:
             return "retry"
-        known = self._recent.get(self._key_of(item))
+        known = holder.recalled(self._key_of(item))
         if known is None:
-            old = stamp_of(item.mtime_ms) < self._place.done_before
-            return "done" if old and self._key_of(item) not in self._archived else "new"
+            return "new"  # it lay in an archive
         return "done" if known.etag == etag_of(item.etag) else "changed"
 
     def known(self, item: FileItem) -> Position:
         """Return where the reading of a changed or pending file, or of the file in hand, ended."""
-        if self.file is not None and self.file.path == item.path:
-            return self.file  # further than where it was pending
-        if item.path in self.pending:
-            return self.pending[item.path]
-        done = self._recent[self._key_of(item)]
+        holder = self._holder(item) or self
+        if (position := holder.position(item.path)) is not None:
+            return position
+        done = t.cast("Done", holder.recalled(self._key_of(item)))
         return Position(item.path, "", offset=done.size, line=done.lines, head=done.head)
 
     def at(self, position: Position) -> None:
@@ -243,6 +244,11 @@ class Bookmark:
         self._place.pending = list(self.pending.values())
         self._place.archived = "".join(self._archived)
         return msgspec.to_builtins(self._place)
+
+    def _holder(self, item: FileItem) -> Memory | None:
+        """Return the place that knows of the file one by one, this one before others."""
+        key = self._key_of(item)
+        return self if self.holds(item.path, key) else self.storage.holder(item, key, self)
 
     def _leave(self, item: FileItem) -> None:
         self._let_go(item.path)

@@ -17,6 +17,7 @@ import typing as t
 from tap_coolafile.bookmarks import MAX_ARCHIVED, Bookmark
 from tap_coolafile.exceptions import StateError
 from tap_coolafile.identities import WIDTH
+from tap_coolafile.memory import connect
 from tap_coolafile.places import Place
 
 if t.TYPE_CHECKING:
@@ -32,8 +33,10 @@ _MAX_NAMES_BYTES = 500_000
 class Room:
     """The places of one run: `marks`, of the URIs configured, and those of earlier ones."""
 
-    def __init__(self, names: t.Sequence[str], places: t.Mapping[str, Place], *, lookback_ms: int) -> None:
-        """Take over what state holds.
+    def __init__(
+        self, names: t.Sequence[str], places: t.Mapping[str, Place], *, lookback_ms: int, anew: bool = False
+    ) -> None:
+        """Take over what state holds; `anew` reads also what is known of other URIs.
 
         Raises:
             StateError: the URIs are so many that their names leave no room for anything else.
@@ -52,6 +55,10 @@ class Room:
             mark.leave(mark.left or now_ms)
         ordered = sorted(former.items(), key=lambda pair: pair[1].left)
         self._former = {name: mark for name, mark in ordered if not mark.is_empty}
+        if not anew:
+            known = [*self.marks.items(), *reversed(self._former.items())]
+            for name, storage in connect(known).items():
+                (self.marks.get(name) or self._former[name]).storage = storage
         self.forgotten_uris: list[str] = []
         self._forgotten_of_former = 0
 

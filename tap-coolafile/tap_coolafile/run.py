@@ -112,14 +112,19 @@ class Run:
         self._unsaved_rows = 0
         self._saved_at = time.monotonic()
 
-    def emissions(self, patterns: t.Sequence[Pattern], places: dict[str, Place]) -> t.Iterator[Emission]:
-        """Read everything new.
+    def emissions(
+        self, patterns: t.Sequence[Pattern], places: dict[str, Place], *, anew: bool = False
+    ) -> t.Iterator[Emission]:
+        """Read everything new; `anew`, also what was read by other URIs.
 
         Raises:
             TapError: as in exceptions.py; the state has then been saved up to the last emission.
         """
         self._room = Room(
-            [pattern.name for pattern in patterns], places, lookback_ms=self._settings.lookback_hours * 3_600_000
+            [pattern.name for pattern in patterns],
+            places,
+            lookback_ms=self._settings.lookback_hours * 3_600_000,
+            anew=anew,
         )
         first = all(mark.first_pass for mark in self._room.marks.values())
         try:

@@ -213,11 +213,12 @@ class EventStream(Stream):
             logger=self.logger,
         )
         places = load(self.stream_state, str(self._cooltap.shard or ""))
-        if self.replication_method == "FULL_TABLE":
+        anew = self.replication_method == "FULL_TABLE"
+        if anew:
             names = {pattern.name for pattern in self._cooltap.patterns}
             places = {name: place for name, place in places.items() if name not in names}
         with account.closing(judge):
-            for emission in run.emissions(self._cooltap.patterns, places):
+            for emission in run.emissions(self._cooltap.patterns, places, anew=anew):
                 if self.settings.add_metadata_columns:
                     emission.records = with_metadata(emission.records, emission.item, emission.line)
                 yield emission
