@@ -16,8 +16,8 @@ import zlib
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from target_cooladata.chunks import MAX_LINE_BYTES
 from target_cooladata.exceptions import InputError
-from target_cooladata.reader import MAX_LINE_BYTES
 
 CHUNK_BYTES = 1 << 20
 _RUN_ID = "[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"

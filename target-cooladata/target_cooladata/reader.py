@@ -13,8 +13,6 @@ what stands between is one whole record.
 from __future__ import annotations
 
 import json
-import os
-import select
 import sys
 import typing as t
 from collections import Counter
@@ -23,11 +21,8 @@ import msgspec
 from singer_sdk.singerlib.encoding import GenericSingerReader
 from typing_extensions import override
 
+from target_cooladata.chunks import READ_BYTES, chunks_of_lines
 from target_cooladata.exceptions import InputError
-
-POLL_SECONDS = 0.2  # how long a signal or a due batch may wait while the input is silent
-READ_BYTES = 1 << 18
-MAX_LINE_BYTES = 64 << 20  # Meltano relays lines up to 50 MiB
 
 _REQUIRED = {
     "RECORD": "a RECORD needs `stream` and `record`",
@@ -257,45 +252,3 @@ class MessageReader(GenericSingerReader[bytes]):
             "what stands before it is loaded, and the next run starts from the last state"
         )
         raise InputError(msg)
-
-
-def chunks_of_lines(source: t.IO[t.Any], read_bytes: int = READ_BYTES) -> t.Iterator[bytes | None]:
-    """Cut an input into chunks of whole lines, without the last line feed; None says that nothing came.
-
-    Raises:
-        InputError: for a line over `MAX_LINE_BYTES`.
-    """
-    rest: list[bytes] = []
-    size = 0
-    for data in _reads(source, read_bytes):
-        if data is None:
-            yield None
-            continue
-        head, line_feed, tail = data.rpartition(b"\n")
-        if line_feed:
-            yield b"".join([*rest, head])
-            rest, size = [], 0
-        rest.append(tail)
-        size += len(tail)
-        if size > MAX_LINE_BYTES:
-            msg = f"a line of the input is longer than {MAX_LINE_BYTES:,} bytes, the most that is read as one message"
-            raise InputError(msg)
-    if size:
-        yield b"".join(rest)
-
-
-def _reads(source: t.IO[t.Any], read_bytes: int) -> t.Iterator[bytes | None]:
-    """Read to the end; None says that nothing came for a moment."""
-    try:
-        descriptor = source.fileno()
-    except (OSError, AttributeError):  # an in-memory file
-        while data := source.read(read_bytes):
-            yield data if isinstance(data, bytes) else data.encode()
-        return
-    while True:
-        if not select.select([descriptor], [], [], POLL_SECONDS)[0]:
-            yield None
-        elif data := os.read(descriptor, read_bytes):
-            yield data
-        else:
-            return

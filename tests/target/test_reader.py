@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from target_cooladata.chunks import chunks_of_lines
 from target_cooladata.exceptions import InputError
-from target_cooladata.reader import Message, MessageReader, Taker, chunks_of_lines
+from target_cooladata.reader import Message, MessageReader, Taker
 from tests.singer import record, schema, state
 
 _flat = msgspec.json.Decoder(dict[str, str | int]).decode
