@@ -1,7 +1,7 @@
 """An input in chunks of whole lines.
 
-In: a file, a pipe, or a file in memory. Out: bytes as they come, cut behind a line feed; and a word whenever nothing has
-come for a moment. Refused: a line longer than `MAX_LINE_BYTES`.
+In: a file, a pipe, or a file in memory. Out: bytes as they come, cut behind a line feed; and a word whenever nothing
+has come for a moment. Refused: a line longer than `MAX_LINE_BYTES`.
 """
 
 from __future__ import annotations
