@@ -133,3 +133,20 @@ def test_a_full_table_run_reads_what_other_uris_read(place: Workplace) -> None:
     catalog: dict[str, t.Any] = json.loads(place.run("--discover").text)
     catalog["streams"][0]["replication_method"] = "FULL_TABLE"
     assert place.sync(state=state, catalog=catalog).users == ["u1"]
+
+
+def test_a_file_in_hand_goes_on_under_another_uri_and_files_its_pass_forgot_count_as_done() -> None:
+    state = {
+        "s3://bucket/a/": {
+            "pass_started": 9,
+            "reached": "a/3",
+            "forget_before": 8,
+            "file": {"path": "a/4", "etag": "e1", "offset": 5},
+        }
+    }
+    room = Room(("s3://bucket/",), load({"version": VERSION, "places": state}, ""), lookback_ms=DAY)
+    mark = room.marks["s3://bucket/"]
+    paths = ("a/1", "a/2", "a/4", "a/5")
+    assert [mark.verdict(item(path, mtime_ms=7)) for path in paths] == ["done", "done", "retry", "new"]
+    assert mark.known(item("a/4")).offset == 5
+    assert "file" not in room.to_builtins()["s3://bucket/a/"]
