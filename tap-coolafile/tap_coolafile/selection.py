@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import typing as t
 
 import msgspec
@@ -17,7 +18,7 @@ from tap_coolafile.exceptions import BadFileError, SettingError
 from tap_coolafile.places import Position
 from tap_coolafile.sources.ahead import Ahead
 from tap_coolafile.sources.base import FileItem  # noqa: TC001 - msgspec reads the annotation of Task
-from tap_coolafile.uris import NAME_RULE, Pattern, allowed
+from tap_coolafile.uris import NAME_RULE, Pattern, allowed, parse
 
 if t.TYPE_CHECKING:
     import logging
@@ -26,6 +27,8 @@ if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
     from tap_coolafile.report import Report
     from tap_coolafile.sources.base import Handle, Source
+
+_REJECTS = re.compile(r"/\d{4}-\d\d-\d\d/\d{8}T\d{6}Z-[0-9a-f]{6}(-\d+)?\.json$")
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -94,6 +97,7 @@ class Selection:
         self._report = report
         self._logger = logger
         self._shard = shard
+        self._rejects = _own_rejects(settings)
         self.matched = False
 
     def tasks(
@@ -105,7 +109,7 @@ class Selection:
             if not self._obeys_name_rule(item):
                 continue
             self.matched = True
-            if _is_covered(item, pattern, earlier) or not self._is_ours(item):
+            if self._is_passed_over(item, pattern, earlier) or not self._is_ours(item):
                 continue
             if item.archived:
                 self.put_off(mark, item)
@@ -120,8 +124,14 @@ class Selection:
         if not isinstance(source, Ahead):
             return source.files(mark.reached)
         return source.files_ahead(
-            mark.reached, lambda item: None if _is_covered(item, pattern, earlier) else self._foreseen(mark, item)
+            mark.reached,
+            lambda item: None if self._is_passed_over(item, pattern, earlier) else self._foreseen(mark, item),
         )
+
+    def _is_passed_over(self, item: FileItem, pattern: Pattern, earlier: t.Sequence[Pattern]) -> bool:
+        """Tell whether another entry of `uris` has the file, or it is one that the tap itself wrote."""
+        is_reject = pattern.kind != "file" and _REJECTS.search(item.path) is not None
+        return _is_covered(item, pattern, (*earlier, *self._rejects) if is_reject else earlier)
 
     def _foreseen(self, mark: Bookmark, item: FileItem) -> int | None:
         """Tell from which byte `item` will be read when its turn comes, None if it will not; count nothing yet."""
@@ -231,6 +241,15 @@ def patterns_of(texts: t.Iterable[str], parse: t.Callable[[str], Pattern], *, co
             )
             raise SettingError(msg)
     return list(patterns.values())
+
+
+def _own_rejects(settings: Settings) -> tuple[Pattern, ...]:
+    """Say where rejects are kept: a folder of rows among others is not to be fed with its own."""
+    if settings.unwrap_rejects:
+        return ()
+    with contextlib.suppress(SettingError):  # it may be a place that no URI of files can name
+        return (parse(settings.rejects_path.rstrip("/") + "/"),)
+    return ()
 
 
 def _is_covered(item: FileItem, pattern: Pattern, earlier: t.Sequence[Pattern]) -> bool:

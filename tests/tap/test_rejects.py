@@ -156,3 +156,16 @@ def test_the_log_quotes_no_property_of_a_bad_file(place: Workplace) -> None:
     run = place.run()
     assert "line 1: a property occurs twice in the row" in run.log
     assert "sesame" not in run.log
+
+
+def test_a_run_does_not_read_the_rejects_of_another_that_lie_among_its_files(place: Workplace) -> None:
+    folder = place.data / "rejects"
+    place.write("a.json", event(1), "{broken")
+    first = place.run(rejects_path=str(folder))
+    place.write("2026-01-01/b.json", event(2))
+    place.write("rejects/2026-01-01/c.json", event(3))
+    again = place.run(rejects_path=str(folder), state=first.state)
+    assert len([*folder.rglob("*Z-*.json")]) == 1
+    assert (again.code, again.users) == (0, ["u2", "u3"])
+    inside = place.run(rejects_path=str(place.data))
+    assert sorted(inside.users) == ["u1", "u2", "u3"]
