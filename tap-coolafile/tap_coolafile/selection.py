@@ -28,7 +28,7 @@ if t.TYPE_CHECKING:
     from tap_coolafile.report import Report
     from tap_coolafile.sources.base import Handle, Source
 
-_REJECTS = re.compile(r"/\d{4}-\d\d-\d\d/\d{8}T\d{6}Z-[0-9a-f]{6}(-\d+)?\.json$")
+_REJECTS = re.compile(r"/\d{4}-\d\d-\d\d/\d{8}T\d{6}Z-[0-9a-f]{6}([.-]\d+)?\.json$")
 
 
 class Shard(msgspec.Struct, frozen=True):
