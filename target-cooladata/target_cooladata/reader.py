@@ -193,7 +193,8 @@ class MessageReader(GenericSingerReader[bytes]):
 
     def _take_pieces(self, frame: _Frame, pieces: list[bytes]) -> None:
         # JSON may hold a line feed between two tokens, but a record stands on one line.
-        records = [None if b"\n" in piece else piece for piece in pieces]
+        is_clean = b"\n" not in b"".join(pieces)
+        records = pieces if is_clean else [None if b"\n" in piece else piece for piece in pieces]
         index = 0
         while index < len(pieces):
             taken = frame.take(records, index)
