@@ -111,9 +111,10 @@ def opened(source: Source, item: FileItem, offset: int, check: t.Callable[[], No
 def blocks(handle: Handle, *, offset: int, line: int, max_row_bytes: int, head: Head) -> t.Iterator[Block]:
     """Read `handle`, which stands at byte `offset` after `line` lines, to its end.
 
-    A line longer than `max_row_bytes` keeps one byte more than that; its true length stands in `Block.cut`.
+    A line longer than `max_row_bytes`, not counting a carriage return at its end, keeps its beginning, which is longer
+    than that even then; its true length stands in `Block.cut`.
     """
-    keep = max_row_bytes + 1
+    keep = max_row_bytes + 2
     rest, lost = b"", 0
     portions = _portions(handle, head)
     if offset == 0 and (start := _beginning(portions)):

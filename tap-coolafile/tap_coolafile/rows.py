@@ -129,7 +129,9 @@ class Judge:
         text = b"\n".join(lines) if text is None else text
         judged = Judged([])
         if b"\r" in text:
-            lines = [line.rstrip(b"\r") for line in lines]
+            # One that is longer may be a beginning only: what is at its end is not at the end of the row.
+            longest = self.rules.max_row_bytes + 1
+            lines = [line.rstrip(b"\r") if len(line) <= longest else line for line in lines]
         long = max(map(len, lines), default=0) > self.rules.max_row_bytes
         unusual = self._unusual if long or b"\\" in text or b"\r" in text else None
         if self._form is None:
@@ -172,7 +174,7 @@ class Judge:
 
     def _decoded(self, line: bytes) -> Row | None:
         """Decode a line that may be anything; None if it is blank."""
-        if len(line) > self.rules.max_row_bytes and line.strip(b" \t\r"):
+        if len(line) > self.rules.max_row_bytes:
             raise _InvalidError(diagnose_long(line))
         try:
             row: Row = _FLAT.decode(line)

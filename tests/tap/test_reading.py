@@ -66,7 +66,7 @@ def test_a_line_too_long_keeps_its_beginning_and_tells_its_length() -> None:
         assert [line[:2] for line in lines(found)] == [b"a", b"xx", b"b"]
         (cut,) = [block.cut[index] for block in found for index in block.cut]
         assert cut == 5000
-        assert max(map(len, lines(found))) == 101
+        assert max(map(len, lines(found))) == 102
 
 
 def test_a_line_of_sixty_megabytes_takes_no_memory() -> None:

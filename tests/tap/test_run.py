@@ -1,0 +1,27 @@
+"""One run over files of rows: where rejects stand, when a file is bad, and what `on_invalid_row` comes before."""
+
+from __future__ import annotations
+
+from tests.tap.conftest import Workplace, event
+
+
+def test_a_reject_stands_at_its_byte_also_after_rows_too_long(place: Workplace) -> None:
+    rows = [event(1), "x" * 300_000, "{broken", event(2), "y" * 200_000, "{again", '{"cr"\r', "z" * 2_000_000, "{end"]
+    path = place.write("a.json", "\n".join(rows))
+    assert place.sync().users == ["u1", "u2"]
+    content = path.read_bytes()
+    begins = [0, *(at + 1 for at, byte in enumerate(content) if byte == ord("\n"))]
+    assert [reject["line"] for reject in place.rejects()] == [2, 3, 5, 6, 7, 8, 9]
+    assert [reject["offset"] for reject in place.rejects()] == [begins[line - 1] for line in (2, 3, 5, 6, 7, 8, 9)]
+
+
+def test_a_row_too_long_is_never_taken_for_blank_or_valid_by_its_beginning(place: Workplace) -> None:
+    size = len(event(1))
+    exact = [event(1), event(2) + "\r", " " * size, "\r" * (size + 1)]
+    longer = [" " * 500 + event(3), event(4) + "\r" * 500 + "x", "\r" * 500 + event(5), event(6) + " "]
+    path = place.write("a.json", *exact, *longer)
+    run = place.sync(max_row_bytes=size)
+    assert (run.users, run.report["rows_blank"]) == (["u1", "u2"], 2)
+    assert [(reject["reason"], reject["line"]) for reject in place.rejects()] == [("too_long", n) for n in (5, 6, 7, 8)]
+    for reject in place.rejects():
+        assert path.read_bytes()[reject["offset"] :].startswith(reject["row"].encode())
