@@ -237,15 +237,21 @@ class Run:
         limit = self._settings.max_invalid_percent
         none_valid = ended and after.rows and after.invalid == after.rows
         too_many = after.invalid >= MANY_INVALID and after.invalid * 100 > limit * after.rows
-        if not (none_valid or too_many):
+        if not (none_valid or too_many) or self._stops_at_one_of(held):
             return
         self._report.rows_held_back += sum(len(piece.judged.records) for piece in held)
         told = overview((piece.block.line + piece.begin, piece.judged.rejects) for piece in held)
+        if none_valid:
+            msg = f"{item.name} is a bad file: none of its {after.rows} rows is valid{told}"
+            raise BadFileError(msg)
         msg = (
             f"{item.name} is a bad file: {after.invalid} of its first {after.rows} rows are invalid{told}; "
             f"max_invalid_percent allows {limit} percent from {MANY_INVALID} invalid rows on"
         )
         raise BadFileError(msg)
+
+    def _stops_at_one_of(self, held: list[_Piece]) -> bool:
+        return self._settings.on_invalid_row == "fail" and any(piece.judged.rejects for piece in held)
 
     def _emitted(self, mark: Bookmark, item: FileItem, piece: _Piece) -> t.Iterator[Emission]:
         """Hand out one piece; once it was written, account for it and move the bookmark past it."""
@@ -266,16 +272,15 @@ class Run:
         """Write the rejects of a piece down, as `on_invalid_row` says."""
         if not piece.judged.rejects or self._settings.on_invalid_row == "skip":
             return
-        offsets = list(
-            itertools.accumulate((len(line) + 1 for line in piece.lines), initial=piece.block.end_of(piece.begin))
-        )
+        cut = piece.block.cut
+        sizes = (cut.get(index, len(line)) + 1 for index, line in enumerate(piece.lines, piece.begin))
+        offsets = list(itertools.accumulate(sizes, initial=piece.block.end_of(piece.begin)))
         for reject in piece.judged.rejects:
             index = piece.begin + reject.index
             line, offset = piece.block.line + index + 1, offsets[reject.index]
             detail = reject.detail
-            if index in piece.block.cut:
-                offset = piece.block.end_of(index)
-                detail = f"{piece.block.cut[index]} bytes, of which `row` holds the first; max_row_bytes allows fewer"
+            if index in cut:
+                detail = f"{cut[index]} bytes, of which `row` holds the first; max_row_bytes allows fewer"
             if self._settings.on_invalid_row == "fail":
                 msg = f"{item.name} line {line} (byte {offset}): {REASONS[reject.reason]}; on_invalid_row is fail"
                 raise BadRowError(msg)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tap_coolafile.exceptions import BadRowError
 from tests.tap.conftest import Workplace, event
 
 
@@ -25,3 +28,17 @@ def test_a_row_too_long_is_never_taken_for_blank_or_valid_by_its_beginning(place
     assert [(reject["reason"], reject["line"]) for reject in place.rejects()] == [("too_long", n) for n in (5, 6, 7, 8)]
     for reject in place.rejects():
         assert path.read_bytes()[reject["offset"] :].startswith(reject["row"].encode())
+
+
+@pytest.mark.parametrize("invalid", [1, 450])
+@pytest.mark.parametrize("on_bad_file", ["continue", "stop"])
+def test_on_invalid_row_fail_stops_before_a_file_is_called_bad(
+    place: Workplace, invalid: int, on_bad_file: str
+) -> None:
+    place.write("a.json", *["{broken"] * invalid)
+    place.write("b.json", event(1))
+    with pytest.raises(BadRowError, match=r"a.json line 1 \(byte 0\)"):
+        place.sync(on_invalid_row="fail", on_bad_file=on_bad_file)
+    assert place.last.records == []
+    place.write("a.json", event(0))
+    assert place.sync(on_invalid_row="fail", state=place.last.state).users == ["u0", "u1"]
