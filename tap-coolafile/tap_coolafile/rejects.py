@@ -18,6 +18,8 @@ from tap_coolafile.exceptions import SettingError, StorageError
 from tap_coolafile.paths import encoded, text_of
 from tap_coolafile.uris import redacted
 
+_HELD_BYTES = 8 << 20
+
 
 class RejectsFile:
     """The rejects of one run; no file appears before the first of them.
@@ -34,6 +36,7 @@ class RejectsFile:
         self._transport_params = transport_params
         self._params: dict[str, t.Any] | None = None
         self._lines: list[bytes] = []
+        self._held = 0
         self._local: t.BinaryIO | None = None
         self._parts = 0
         self._written = ""
@@ -46,7 +49,11 @@ class RejectsFile:
     def add(  # noqa: PLR0913 - the fields of a reject, each by name
         self, *, reason: str, detail: str, source: str, line: int, offset: int, row: bytes
     ) -> None:
-        """Keep one row: `line` from 1, `offset` in bytes from 0, `row` as it stood in the file."""
+        """Keep one row: `line` from 1, `offset` in bytes from 0, `row` as it stood in the file.
+
+        Raises:
+            StorageError, SettingError: as `secure`, which is not put off once 8 MiB are held.
+        """
         entry: dict[str, t.Any] = {
             "reason": reason,
             "detail": detail,
@@ -61,6 +68,9 @@ class RejectsFile:
         except UnicodeDecodeError:
             entry["row_base64"] = base64.b64encode(row).decode()
         self._lines.append(msgspec.json.encode(entry) + b"\n")
+        self._held += len(self._lines[-1])
+        if self._held > _HELD_BYTES:
+            self.secure()
 
     def secure(self) -> None:
         """Make everything added so far durable.
@@ -83,7 +93,7 @@ class RejectsFile:
             words = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             msg = f"rejects cannot be written below {redacted(self._path)} ({words}); check rejects_path"
             raise StorageError(msg) from None
-        self._lines = []  # not before: whoever tries to write a state next must fail again
+        self._lines, self._held = [], 0  # not before: whoever tries to write a state next must fail again
 
     def close(self) -> None:
         """Secure what is left and close the file."""

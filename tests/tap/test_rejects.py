@@ -81,6 +81,17 @@ def test_what_was_secured_stands_in_the_file_before_it_is_closed(tmp_path: Path)
     file.close()
 
 
+def test_large_rejects_are_not_gathered_in_memory_until_the_next_state(tmp_path: Path) -> None:
+    file = rejects(str(tmp_path))
+    for count in range(1, 301):
+        add(file, b"x" * 99_000)
+        written = sum(path.stat().st_size for path in tmp_path.rglob("*.json"))
+        assert count * 99_000 - written < 9 << 20
+    file.close()
+    (path,) = tmp_path.rglob("*.json")
+    assert len(path.read_text().splitlines()) == 300
+
+
 def test_a_folder_that_cannot_be_written_is_told_with_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     file = rejects(str(tmp_path / "file"))
