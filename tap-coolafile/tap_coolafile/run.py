@@ -177,7 +177,7 @@ class Run:
         item, start = task.item, task.start
         handle, head = reading.opened(source, item, start.offset, self._hooks.check_stopping)
         self._report.files_read += 1
-        after, held, holding = start, list[_Piece](), start.rows < JUDGED_FIRST
+        after, held, kept, holding = start, list[_Piece](), 0, start.rows < JUDGED_FIRST
         broken: BrokenFileError | None = None
         try:
             longest = self._settings.max_row_bytes
@@ -188,7 +188,8 @@ class Run:
                 for piece in self._pieces(lines, start, head):
                     after = piece.after
                     held.append(piece)
-                    if holding and after.rows < JUDGED_FIRST and after.offset - start.offset < _HELD_BYTES:
+                    kept += min(piece.size, len(piece.block.text))  # less than its size if rows were cut
+                    if holding and after.rows < JUDGED_FIRST and kept < _HELD_BYTES:
                         continue
                     self._verdict(item, after, held, ended=False)
                     holding = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tap_coolafile.exceptions import BadRowError
+from tap_coolafile.exceptions import BadFileError, BadRowError
 from tests.tap.conftest import Workplace, event
 
 
@@ -42,3 +42,12 @@ def test_on_invalid_row_fail_stops_before_a_file_is_called_bad(
     assert place.last.records == []
     place.write("a.json", event(0))
     assert place.sync(on_invalid_row="fail", state=place.last.state).users == ["u0", "u1"]
+
+
+def test_a_huge_file_that_is_one_json_array_is_judged_before_anything_of_it_is_kept(place: Workplace) -> None:
+    place.write("a.json", "[" + f"{event()}," * 200_000 + f"{event()}]")
+    with pytest.raises(BadFileError):
+        place.sync()
+    assert (place.last.report["rows_held_back"], place.rejects()) == (1, [])
+    place.write("a.json", event(1))
+    assert place.sync(state=place.last.state).users == ["u1"]
