@@ -39,13 +39,28 @@ class Account:
             transport_params=lambda uri: transport_params(uri, settings),
         )
         self.withheld: set[str] = set()
+        self._learned: list[tuple[str, str]] = []
         self._settings = settings
         self._schema = schema
         self._known = known
         self._logger = logger
 
     def learn(self, name: str, kind: str) -> None:
-        """Widen the schema for a property and kind that a row shows, or withhold the property."""
+        """Take note of a property and kind that a row shows; it counts once that row is about to be emitted."""
+        self._learned.append((name, kind))
+
+    def settle(self) -> None:
+        """Let what was learned count."""
+        learned, self._learned = self._learned, []
+        for name, kind in learned:
+            self._settle(name, kind)
+
+    def unlearn(self) -> None:
+        """Take back what was learned since `settle`."""
+        self._learned = []
+
+    def _settle(self, name: str, kind: str) -> None:
+        """Widen the schema for a property and kind, or withhold the property."""
         if self._known is not None and name not in self._known:
             if name not in self.withheld:
                 self.withheld.add(name)

@@ -139,6 +139,10 @@ class Judge:
         self._form.fill(lines, judged.records, lambda line: self._weighed(line, judged), unusual)
         return judged
 
+    def forget(self) -> None:
+        """Announce everything anew, as rows of a file that turned out bad do not count."""
+        self._kinds, self._form = {}, None
+
     def _compiled(self) -> Form:
         """Make a form of the properties and kinds seen so far, save those that want converting or replacing."""
         declared = self.rules.property_types

@@ -23,8 +23,9 @@ from tap_coolafile.exceptions import (
     MissingFileError,
     TapError,
 )
+from tap_coolafile.pieces import Piece, require_good
 from tap_coolafile.room import Room
-from tap_coolafile.rows import REASONS, Judge, Judged, overview
+from tap_coolafile.rows import REASONS
 from tap_coolafile.sources import open_source
 from tap_coolafile.unwrapping import AROUND_BYTES, LONGER, unwrapped
 from tap_coolafile.uris import NAME_RULE
@@ -37,12 +38,12 @@ if t.TYPE_CHECKING:
     from tap_coolafile.places import Place, Position
     from tap_coolafile.rejects import RejectsFile
     from tap_coolafile.report import Report
+    from tap_coolafile.rows import Judge
     from tap_coolafile.selection import Selection, Task
     from tap_coolafile.sources.base import FileItem, Source
     from tap_coolafile.uris import Pattern
 
 JUDGED_FIRST = 1000
-MANY_INVALID = 100
 _HELD_BYTES = 8 << 20
 _STATE_SECONDS = 1.0
 
@@ -61,30 +62,14 @@ class Hooks(t.Protocol):
     def announce_schema(self) -> None:
         """Write a SCHEMA if properties or types were learned since the last one."""
 
+    def unlearn(self) -> None:
+        """Take back what was learned since the last call of `announce_schema`."""
+
     def save(self, places: dict[str, t.Any]) -> None:
         """Put the bookmarks into the state and write it; every emission so far has been written."""
 
     def check_stopping(self) -> None:
         """Raise StoppedError once a signal came."""
-
-
-class _Piece(msgspec.Struct):
-    """Some lines of a block, the rows they hold, judged, their size in bytes, and the position after them."""
-
-    block: reading.Block
-    begin: int
-    held: list[bytes]
-    judged: Judged
-    size: int
-    after: Position
-
-    @property
-    def lines(self) -> list[bytes]:
-        return self.block.lines[self.begin : self.begin + len(self.judged.records)]
-
-    @property
-    def rows(self) -> int:
-        return len(self.judged.records) - self.judged.blank
 
 
 class Run:
@@ -177,7 +162,7 @@ class Run:
         item, start = task.item, task.start
         handle, head = reading.opened(source, item, start.offset, self._hooks.check_stopping)
         self._report.files_read += 1
-        after, held, kept, holding = start, list[_Piece](), 0, start.rows < JUDGED_FIRST
+        after, held, kept, holding = start, list[Piece](), 0, start.rows < JUDGED_FIRST
         broken: BrokenFileError | None = None
         try:
             longest = self._settings.max_row_bytes
@@ -188,7 +173,7 @@ class Run:
                 for piece in self._pieces(lines, start, head):
                     after = piece.after
                     held.append(piece)
-                    kept += min(piece.size, len(piece.block.text))  # less than its size if rows were cut
+                    kept += piece.kept_bytes
                     if holding and after.rows < JUDGED_FIRST and kept < _HELD_BYTES:
                         continue
                     self._verdict(item, after, held, ended=False)
@@ -198,15 +183,18 @@ class Run:
             except BrokenFileError as error:
                 broken = error
             self._verdict(item, after, held, ended=broken is None)
-            for ready in held:
-                yield from self._emitted(mark, item, ready)
+            while held:
+                yield from self._emitted(mark, item, held.pop(0))
+        except BadFileError:
+            self._hold_back(held)
+            raise
         finally:
             handle.close()
         if broken is not None:
             raise broken
         mark.finish(item, after)
 
-    def _pieces(self, lines: t.Iterator[reading.Block], start: Position, head: reading.Head) -> t.Iterator[_Piece]:
+    def _pieces(self, lines: t.Iterator[reading.Block], start: Position, head: reading.Head) -> t.Iterator[Piece]:
         """Judge block after block, in pieces no longer than the rows between two states."""
         after = start
         for block in lines:
@@ -227,34 +215,27 @@ class Run:
                     rows=after.rows + len(part) - judged.blank,
                     invalid=after.invalid + len(judged.rejects),
                 )
-                yield _Piece(block, begin, part, judged, size, after)
+                yield Piece(block, begin, part, judged, size, after)
 
-    def _verdict(self, item: FileItem, after: Position, held: list[_Piece], *, ended: bool) -> None:
+    def _verdict(self, item: FileItem, after: Position, held: list[Piece], *, ended: bool) -> None:
         """Stop a bad file before more of it is emitted.
 
         Raises:
             BadFileError: too many rows are invalid.
         """
-        limit = self._settings.max_invalid_percent
-        none_valid = ended and after.rows and after.invalid == after.rows
-        too_many = after.invalid >= MANY_INVALID and after.invalid * 100 > limit * after.rows
-        if not (none_valid or too_many) or self._stops_at_one_of(held):
-            return
-        self._report.rows_held_back += sum(len(piece.judged.records) for piece in held)
-        told = overview((piece.block.line + piece.begin, piece.judged.rejects) for piece in held)
-        if none_valid:
-            msg = f"{item.name} is a bad file: none of its {after.rows} rows is valid{told}"
-            raise BadFileError(msg)
-        msg = (
-            f"{item.name} is a bad file: {after.invalid} of its first {after.rows} rows are invalid{told}; "
-            f"max_invalid_percent allows {limit} percent from {MANY_INVALID} invalid rows on"
-        )
-        raise BadFileError(msg)
+        if not self._stops_at_one_of(held):
+            require_good(item.name, after, held, self._settings.max_invalid_percent, ended=ended)
 
-    def _stops_at_one_of(self, held: list[_Piece]) -> bool:
+    def _hold_back(self, held: list[Piece]) -> None:
+        """Let go of rows of a bad file, and of what they taught: the schema is made of rows that are emitted."""
+        self._report.rows_held_back += sum(len(piece.judged.records) for piece in held)
+        self._hooks.unlearn()
+        self._judge.forget()
+
+    def _stops_at_one_of(self, held: list[Piece]) -> bool:
         return self._settings.on_invalid_row == "fail" and any(piece.judged.rejects for piece in held)
 
-    def _emitted(self, mark: Bookmark, item: FileItem, piece: _Piece) -> t.Iterator[Emission]:
+    def _emitted(self, mark: Bookmark, item: FileItem, piece: Piece) -> t.Iterator[Emission]:
         """Hand out one piece; once it was written, account for it and move the bookmark past it."""
         self._keep_rejects(item, piece)
         self._hooks.announce_schema()
@@ -269,7 +250,7 @@ class Run:
         if self._unsaved_rows >= self._settings.state_interval_rows:
             self._save()
 
-    def _keep_rejects(self, item: FileItem, piece: _Piece) -> None:
+    def _keep_rejects(self, item: FileItem, piece: Piece) -> None:
         """Write the rejects of a piece down, as `on_invalid_row` says."""
         if not piece.judged.rejects or self._settings.on_invalid_row == "skip":
             return

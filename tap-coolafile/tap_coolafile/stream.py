@@ -89,6 +89,7 @@ class EventStream(Stream):
 
     def announce_schema(self) -> None:
         """Write a SCHEMA if properties or types were learned since the last one; see `run.Hooks`."""
+        self._counted.settle()
         if not (self._properties.unannounced or self._schema_awaited):
             return
         self._properties.unannounced = self._schema_awaited = False
@@ -229,6 +230,10 @@ class EventStream(Stream):
             msg = "no run"
             raise RuntimeError(msg)
         return self._account
+
+    def unlearn(self) -> None:
+        """Take back what rows that are not emitted taught; see `run.Hooks`."""
+        self._counted.unlearn()
 
     def save(self, places: dict[str, t.Any]) -> None:
         """Put the bookmarks into the state and write it; see `run.Hooks`."""

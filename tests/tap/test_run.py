@@ -51,3 +51,24 @@ def test_a_huge_file_that_is_one_json_array_is_judged_before_anything_of_it_is_k
     assert (place.last.report["rows_held_back"], place.rejects()) == (1, [])
     place.write("a.json", event(1))
     assert place.sync(state=place.last.state).users == ["u1"]
+
+
+def test_rows_of_a_bad_file_teach_nothing_that_good_files_do_not_show(place: Workplace) -> None:
+    bad = [event(n, qty="text", new=1, odd=True) if n % 2 else "{broken" for n in range(900)]
+    place.write("a.json", event(1, qty=1))
+    place.write("b.json", *bad)
+    place.write("c.json", event(2, qty=2, new=1))
+    run = place.run()
+    assert (run.code, run.users) == (1, ["u1", "u2"])
+    assert {name: run.properties[name]["type"] for name in ("qty", "new")} == {
+        "qty": ["number", "null"],
+        "new": ["number", "null"],
+    }
+    assert "odd" not in run.properties
+    assert run.report["type_changes"] == {}
+    assert "changed its type" not in run.log
+    late = [*(event(n, qty=n) for n in range(1500)), *["{broken"] * 200, event(0, qty="text")]
+    place.write("d.json", *late)
+    again = place.run(state_interval_rows=300, state=run.state)
+    assert len(again.users) == 1500
+    assert (again.properties["qty"]["type"], again.report["type_changes"]) == (["number", "null"], {})
