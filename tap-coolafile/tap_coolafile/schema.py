@@ -42,8 +42,8 @@ class StreamSchema:
         self._properties: dict[str, dict[str, t.Any]] = copy.deepcopy(MANDATORY)
         if metadata_columns:
             self._properties.update(copy.deepcopy(_METADATA))
-        for name, kind in property_types.items():
-            self._properties[name] = {"type": [kind, "null"]}
+        self._typed = {name: {"type": [kind, "null"]} for name, kind in property_types.items()}
+        self._properties.update(copy.deepcopy(self._typed))
         self.unannounced = False
         self.changes: dict[str, str] = {}
 
@@ -61,6 +61,12 @@ class StreamSchema:
         for name, declared in schema.get("properties", {}).items():
             if name not in MANDATORY:
                 self._properties[name] = copy.deepcopy(dict(declared))
+
+    def retyped(self, schema: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Return a catalog's schema with the types of `property_types`, which may be newer than the catalog."""
+        properties = schema.get("properties", {})
+        typed = {name: copy.deepcopy(self._typed[name]) for name in properties if name in self._typed}
+        return {**schema, "properties": {**properties, **typed}}
 
     def learn(self, name: str, kind: str) -> str | None:
         """Widen for a value of `kind` (`string`, `integer`, `number`, `boolean`) in the property `name`.

@@ -11,6 +11,7 @@ import typing as t
 
 from singer_sdk.helpers._batch import BaseBatchFileEncoding
 from singer_sdk.helpers._catalog import get_selected_schema
+from singer_sdk.singerlib import Schema
 from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.singerlib.json import deserialize_json
 from singer_sdk.streams import Stream
@@ -84,6 +85,7 @@ class EventStream(Stream):
         super().apply_catalog(catalog)
         if (entry := catalog.get_stream(self.name)) is not None:
             self._sampled = True
+            entry.schema = Schema.from_dict(self._properties.retyped(entry.schema.to_dict()))
             self._properties.adopt(entry.schema.to_dict())
             self._input_schema = None  # the schema that widens while reading is the one in effect
 

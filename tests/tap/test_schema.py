@@ -59,3 +59,10 @@ def test_a_schema_handed_out_may_be_changed_freely() -> None:
     found = schema()
     found.to_dict()["properties"].clear()
     assert found.to_dict()["properties"].keys() == {"event_name", "user_id", "event_time_ts"}
+
+
+def test_declared_types_stand_above_those_of_a_catalog_made_before() -> None:
+    found = schema(a="string")
+    found.adopt(found.retyped({"properties": {"a": {"type": ["number", "null"]}, "b": {"type": "number"}}}))
+    assert (kinds(found, "a"), kinds(found, "b")) == (["string", "null"], "number")
+    assert found.learn("a", "string") is None

@@ -113,6 +113,16 @@ def test_a_type_that_the_catalog_declares_stands(place: Workplace) -> None:
     assert place.sync(catalog=catalog).properties["n"] == {"type": ["integer", "null"]}
 
 
+def test_property_types_mend_a_type_that_an_older_catalog_has(place: Workplace) -> None:
+    place.write("a.json", event(1, n=1))
+    catalog = catalog_of(place)
+    place.write("a.json", event(1, n=1), event(2, n="x"))
+    run = place.sync(catalog=catalog, property_types={"n": "string"})
+    assert [record["n"] for record in run.records] == ["1", "x"]
+    assert [message["schema"]["properties"]["n"]["type"] for message in run.of("SCHEMA")] == [["string", "null"]]
+    assert run.report["type_changes"] == {}
+
+
 def test_a_deselected_property_is_left_out_and_unknown_ones_are_withheld_counted_and_named_once(
     place: Workplace,
 ) -> None:
