@@ -112,7 +112,8 @@ class Account:
         self._tell_what_was_forgotten()
         if report.rows_rejected:
             where = f"kept in {report.rejects}" if report.rejects else "only counted, as on_invalid_row is skip"
-            self._logger.warning("Rejected rows: %s; %s", as_words(report.rejected_by_reason), where)
+            reasons = as_words(report.rejected_by_reason)
+            self._logger.warning("Rejected rows: %s; %s; first %s", reasons, where, report.first_rejected)
         self._logger.info("Report: %s", report.to_json())
         report.write(self._settings.report_path)
         report.close()

@@ -16,6 +16,13 @@ _FORMAT = "the format expected is one JSON object per line (newline-delimited JS
 _ONE_ARRAY = "as in a file that is one JSON array"
 
 
+_MARKS = {
+    b"\xff\xfe": "UTF-16 does; UTF-8 is expected",
+    b"\xfe\xff": "UTF-16 does; UTF-8 is expected",
+    b"\x1f\x8b": "gzip does; allow_compressed reads it if the name ends in .json.gz",
+}
+
+
 class Finding(msgspec.Struct, frozen=True):
     """A reason (a word of `rows.REASONS`) and one phrase about this line."""
 
@@ -32,7 +39,8 @@ def diagnose(line: bytes, refusal: Exception) -> Finding:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return Finding("not_utf8", f"byte {error.start + 1} of the row is not UTF-8")
+        looks = next((f", but begins as {what}" for mark, what in _MARKS.items() if line.startswith(mark)), "")
+        return Finding("not_utf8", f"byte {error.start + 1} of the row is not UTF-8{looks}")
     if not text.lstrip(" \t\r\n").startswith("{"):
         return _not_an_object(text)
     message = str(refusal)

@@ -29,6 +29,7 @@ class Report(msgspec.Struct, kw_only=True):
     rows_filtered: int = 0
     rows_held_back: int = 0
     rejected_by_reason: dict[str, int] = {}
+    first_rejected: str = ""
     integers_as_text: int = 0
     times_disagreeing: int = 0
     metadata_replaced: int = 0

@@ -97,9 +97,13 @@ def overview(found: t.Iterable[tuple[int, t.Sequence[Reject]]]) -> str:
     for before, rejects in found:
         for reject in rejects:
             reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
-            detail = REASONS[reject.reason] if reject.reason == "duplicate_key" else reject.detail  # it quotes a name
-            first = first or f"; line {before + reject.index + 1}: {detail}"
+            first = first or f"; line {before + reject.index + 1}: {in_words(reject)}"
     return f", most often: {as_words(reasons)}{first}" if reasons else ""
+
+
+def in_words(reject: Reject) -> str:
+    """Tell what is wrong with a row for logs and report, so with nothing of what it holds."""
+    return REASONS[reject.reason] if reject.reason == "duplicate_key" else reject.detail  # which quotes a name
 
 
 class _InvalidError(Exception):

@@ -25,7 +25,7 @@ from tap_coolafile.exceptions import (
 )
 from tap_coolafile.pieces import Piece, require_good
 from tap_coolafile.room import Room
-from tap_coolafile.rows import REASONS
+from tap_coolafile.rows import REASONS, in_words
 from tap_coolafile.sources import open_source
 from tap_coolafile.unwrapping import AROUND_BYTES, LONGER, unwrapped
 from tap_coolafile.uris import NAME_RULE
@@ -243,6 +243,9 @@ class Run:
         self._report.rows_read += len(piece.judged.records)
         self._report.rows_blank += piece.judged.blank
         for reject in piece.judged.rejects:
+            if not self._report.rows_rejected:
+                line = piece.block.line + piece.begin + reject.index + 1
+                self._report.first_rejected = f"{item.name} line {line}: {in_words(reject)}"
             self._report.count_reject(reject.reason)
         self._report.bytes_read += piece.size
         mark.at(piece.after)

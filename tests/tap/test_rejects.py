@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import typing as t
 
@@ -147,6 +148,7 @@ BRACE = ("is a bad file", "line 1: the row is a lone brace, as in pretty-printed
         ("[\n" + ",\n".join(map(event, range(300))) + "\n]\n", ARRAY),
         (json.dumps([json.loads(event(1))], indent=2), ARRAY),
         (json.dumps(json.loads(event(1)), indent=2), BRACE),
+        (json.dumps(json.loads(event(1)), indent=2).replace("{", "\ufeff{"), BRACE),
         (f"\n\n{event(1)[:-1]}\n", ("line 3: JSON ends at character",)),
     ],
 )
@@ -162,10 +164,36 @@ def test_the_log_names_the_format_expected_of_a_file_in_another(
     assert "login" not in run.log
 
 
+def test_the_log_names_the_format_also_of_a_short_array_whose_last_row_is_valid(place: Workplace) -> None:
+    path = place.write("a.json", "[", *(f"{event(n)}," for n in range(20)), event(20), "]")
+    run = place.run()
+    assert (run.code, run.users, run.report["rows_rejected"]) == (0, ["u20"], 22)
+    first = (
+        f"file://{path} line 1: the row is an array, as in a file that is one JSON array; the format expected is one "
+    )
+    assert f"; first {first}" in run.log
+    assert run.report["first_rejected"].startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (event().encode("utf-16"), "begins as UTF-16 does; UTF-8 is expected"),
+        (gzip.compress(event().encode()), "begins as gzip does; allow_compressed reads it"),
+    ],
+)
+def test_the_log_names_another_encoding(place: Workplace, data: bytes, words: str) -> None:
+    place.write("a.json", data)
+    assert words in place.run().log
+
+
 def test_the_log_quotes_no_property_of_a_bad_file(place: Workplace) -> None:
     place.write("a.json", '{"sesame":1,"sesame":2}')
     run = place.run()
     assert "line 1: a property occurs twice in the row" in run.log
+    place.write("b.json", event(1), '{"sesame":1,"sesame":2}')
+    run = place.run(uris=f"{place.data}/b.json")
+    assert "b.json line 2: a property occurs twice in the row" in run.log
     assert "sesame" not in run.log
 
 
