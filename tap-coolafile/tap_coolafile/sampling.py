@@ -79,6 +79,8 @@ class _Portions:
         self.left = size
 
     def read(self, size: int, /) -> bytes:
+        if not self.left:
+            return b""  # zlib takes a limit of 0 for none
         data: bytes = self._handle.read(min(size, self.left, _PORTION))
         self.left -= len(data)
         return data
