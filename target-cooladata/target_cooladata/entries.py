@@ -6,7 +6,7 @@ their positions behind it; nothing if it does not know the STATE.
 A file is a sequence of entries: a tag, a position, a length, and that many bytes. `S`: a STATE behind that position, by
 its digest. `A`: acknowledged records from a position on, four bytes of CRC-32 each. `B`: a call is about to be sent,
 with the records from a position on, so many (four bytes). `E`: such a call was answered, and nothing is stored. An
-entry cut off by the end of a process is ignored, and so is a tag that is not known.
+entry cut off by the end of a process is ignored, and so is one that is not known.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ ENTRY = struct.Struct("<cQI")
 COUNT = struct.Struct("<I")
 CALL = struct.Struct("<cQII")  # an entry whose bytes are a count
 
+HASH_BYTES = 4
+
 Call = tuple[int, int]  # the positions of its first and its last record; those between are in it, or were refused
 
 
@@ -40,7 +42,7 @@ class Span(msgspec.Struct, frozen=True):
     @property
     def stop(self) -> int:
         """The position behind the last one."""
-        return self.first + len(self.hashes) // 4
+        return self.first + len(self.hashes) // HASH_BYTES
 
 
 class Found(msgspec.Struct):
@@ -103,7 +105,18 @@ def behind(span: Span, position: int) -> Span | None:
     if span.stop - 1 <= position:
         return None
     skipped = max(0, position + 1 - span.first)
-    return Span(span.first + skipped, span.hashes[skipped * 4 :])
+    return Span(span.first + skipped, span.hashes[skipped * HASH_BYTES :])
+
+
+def merged(calls: t.Iterable[Call]) -> list[Call]:
+    """The same positions, in order and without overlaps."""
+    merged: list[Call] = []
+    for first, last in sorted(calls):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    return merged
 
 
 def read(data: bytes, leading: bytes) -> Found | None:
@@ -111,8 +124,10 @@ def read(data: bytes, leading: bytes) -> Found | None:
     base: int | None = None
     told = Found()
     for tag, position, body in _entries(data):
-        if tag == b"A":
-            told.acknowledged.append(Span(position, body))
+        if tag == b"A" and len(body) % HASH_BYTES == 0:
+            span = Span(position, body)
+            told.acknowledged.append(span)
+            told.unanswered.pop((span.first, span.stop - 1), None)  # the whole call, nearly always
         elif tag in (b"B", b"E") and len(body) == COUNT.size:
             call = position, position + COUNT.unpack(body)[0] - 1
             told.unanswered[call] += 1 if tag == b"B" else -1

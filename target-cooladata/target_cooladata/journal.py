@@ -18,15 +18,15 @@ import os
 import threading
 import time
 import typing as t
-from array import array
 from bisect import bisect_right
 from collections import Counter
 from pathlib import Path
 
 import msgspec
 
-from target_cooladata.entries import ENTRY, Call, Found, Span, behind, call_entry, digest, fingerprint, read, spans
+from target_cooladata.entries import ENTRY, Call, Span, behind, call_entry, digest, fingerprint, merged, read, spans
 from target_cooladata.exceptions import JournalError
+from target_cooladata.known import Known
 
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings
@@ -57,7 +57,7 @@ class Journal:
         self._file: t.IO[bytes] | None = None
         self._bytes = 0
         self._spans: list[Span] = []
-        self._known: dict[int, int] = {}
+        self._known = Known()
         self._unanswered: Counter[Call] = Counter()
         self._doubts: list[Call] = []  # in order, without overlaps
         self._marks: list[tuple[bytes, int]] = []
@@ -77,7 +77,9 @@ class Journal:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._marks = [(digest(leading) if leading is not None else bytes(16), 0)]
             taken_over = self._adopt(self._marks[0][0]) if leading is not None and self._adopts else []
-            self._doubts = _merged(self._unanswered)
+            self._known = Known(self._spans)
+            self._spans = list(self._known.spans())
+            self._doubts = merged(self._unanswered)
             self._rewrite()
             self._sweep()
             for path in taken_over:  # only now, or a kill in between would forget everything
@@ -85,7 +87,7 @@ class Journal:
 
     def knows(self, position: int, stream: str, record: bytes) -> bool:
         """Whether the record at a position was acknowledged in the run that died."""
-        return self._known.get(position) == fingerprint(stream, record)
+        return self._known.has(position, fingerprint(stream, record))
 
     @property
     def known(self) -> int:
@@ -226,16 +228,11 @@ class Journal:
                     continue  # a run under way has just rewritten it
                 found = read(file.read(), leading)
                 if found is not None:
-                    self._take(found)
+                    self._spans += found.acknowledged
+                    self._unanswered += found.unanswered
                 if found is not None or time.time() - path.stat().st_mtime > MAX_AGE_SECONDS:
                     taken_over.append(path)
         return taken_over
-
-    def _take(self, found: Found) -> None:
-        self._spans += found.acknowledged
-        self._unanswered += found.unanswered
-        for span in found.acknowledged:
-            self._known.update(enumerate(array("I", span.hashes), start=span.first))
 
 
 def journal_of(settings: Settings, run_id: str) -> Journal | None:
@@ -269,15 +266,10 @@ def _created(path: Path) -> t.IO[bytes]:
         file.close()  # another run has removed it before it was locked
 
 
-def _merged(calls: t.Iterable[Call]) -> list[Call]:
-    """The same positions, in order and without overlaps."""
-    merged: list[Call] = []
-    for first, last in sorted(calls):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = merged[-1][0], max(last, merged[-1][1])
-        else:
-            merged.append((first, last))
-    return merged
+def _write_whole(file: t.IO[bytes], data: bytes) -> None:
+    """Write all of it: a disk that is getting full takes a part, and refuses the rest only when asked again."""
+    while data:
+        data = data[file.write(data) :]
 
 
 @contextlib.contextmanager

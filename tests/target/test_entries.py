@@ -52,3 +52,18 @@ def test_a_file_of_an_older_release_and_tags_of_a_later_one_are_read() -> None:
     old = ENTRY.pack(b"S", 0, 16) + digest(S0) + ENTRY.pack(b"A", span.first, len(span.hashes)) + span.hashes
     for data in (old, old + ENTRY.pack(b"Z", 7, 3) + b"abc"):
         assert read(data, digest(S0)) == Found([span])
+
+
+def test_an_entry_whose_bytes_are_no_hashes_is_ignored() -> None:
+    (span,) = spans(records(1, 2))
+    good = ENTRY.pack(b"S", 0, 16) + digest(S0) + ENTRY.pack(b"A", span.first, len(span.hashes)) + span.hashes
+    assert read(good + ENTRY.pack(b"A", 3, 7) + b"garbage", digest(S0)) == Found([span])
+
+
+def test_a_call_that_was_acknowledged_whole_is_not_told_as_unanswered() -> None:
+    (span,) = spans(records(1, 2))
+    data = ENTRY.pack(b"S", 0, 16) + digest(S0) + call_entry(b"B", (1, 2)) * 2 + call_entry(b"B", (3, 4))
+    data += ENTRY.pack(b"A", span.first, len(span.hashes)) + span.hashes
+    found = read(data, digest(S0))
+    assert found is not None
+    assert list(found.unanswered) == [(3, 4)]
