@@ -110,13 +110,13 @@ def behind(span: Span, position: int) -> Span | None:
 
 def merged(calls: t.Iterable[Call]) -> list[Call]:
     """The same positions, in order and without overlaps."""
-    merged: list[Call] = []
+    found: list[Call] = []
     for first, last in sorted(calls):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(last, found[-1][1])
         else:
-            merged.append((first, last))
-    return merged
+            found.append((first, last))
+    return found
 
 
 def read(data: bytes, leading: bytes) -> Found | None:

@@ -195,22 +195,33 @@ class Journal:
 
     def _write(self, entry: bytes) -> None:
         assert self._file is not None  # noqa: S101 - opened by begin
+        try:
+            _write_whole(self._file, entry)
+        except OSError:
+            with contextlib.suppress(OSError):  # or what calls under way still add would not be found behind it
+                self._file.truncate(self._bytes)
+                self._file.seek(self._bytes)
+            raise
         self._bytes += len(entry)
-        while entry:  # a disk that is getting full takes a part, and refuses the rest
-            entry = entry[self._file.write(entry) :]
 
     def _rewrite(self) -> None:
         """Begin the file anew; in one step, so that at every moment there is a whole one."""
-        partial = self._path.with_suffix(".partial")
-        file = _created(partial)
-        before, self._file, self._bytes = self._file, file, 0
         entries = [ENTRY.pack(b"S", position, len(base)) + base for base, position in self._marks]
         entries += [ENTRY.pack(b"A", span.first, len(span.hashes)) + span.hashes for span in self._spans]
         entries += [call_entry(b"B", call) for call in self._unanswered.elements()]
-        self._write(b"".join(entries))
-        partial.replace(self._path)
-        if before is not None:
-            before.close()
+        data = b"".join(entries)
+        partial = self._path.with_suffix(".partial")
+        file = _created(partial)
+        try:
+            _write_whole(file, data)
+            partial.replace(self._path)
+        except OSError:
+            file.close()
+            partial.unlink(missing_ok=True)
+            raise
+        if self._file is not None:
+            self._file.close()
+        self._file, self._bytes = file, len(data)
 
     def _sweep(self) -> None:
         """Remove what runs left that were killed while they began their file anew."""

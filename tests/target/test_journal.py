@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import resource
 import stat
 import typing as t
 
@@ -257,6 +259,44 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match="journal_path"):
         Run(tmp_path / "file" / "below", S0)
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size: int) -> t.Iterator[None]:
+    """A disk that is full, as far as this process can tell."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_a_full_disk_took_half_of_spoils_nothing_of_what_comes_after_it(start: Start, tmp_path: Path) -> None:
+    """Calls under way are still answered when the run is stopped, and there may be room again."""
+    first = start(S0)
+    first.journal.note(records(1, 2))
+    (path,) = tmp_path.iterdir()
+    with files_no_larger_than(path.stat().st_size + 20), pytest.raises(JournalError, match="journal_path"):
+        first.journal.note(records(3, 4))
+    first.journal.note(records(5, 6))
+    first.dies()
+    assert start(S0, "next").known(*range(1, 8)) == [1, 2, 5, 6]
+
+
+def test_a_disk_too_full_to_begin_the_file_anew_leaves_the_one_there_is(start: Start, tmp_path: Path) -> None:
+    first = start(S0)
+    first.journal.note(records(1, 2, 3, 4, 5, 6, 7, 8))
+    for number in range(1, KEPT_STATES):
+        first.goes_out(b'{"n": %d}' % number, number)
+    first.journal.announce(b'{"n": 9}', 6)
+    with files_no_larger_than(20), pytest.raises(JournalError, match="journal_path"):
+        first.journal.confirm()
+    first.journal.note(records(10))
+    first.dies()
+    assert len(list(tmp_path.iterdir())) == 1
+    last = start(b'{"n": 9}', "next")
+    assert [number for number in range(1, 12) if last.journal.knows(number - 6, "s", b"r%d" % number)] == [7, 8, 10]
 
 
 # Through the command
