@@ -1,7 +1,8 @@
 """An input in chunks of whole lines.
 
 In: a file, a pipe, or a file in memory. Out: bytes as they come, cut behind a line feed; and a word whenever nothing
-has come for a moment. Refused: a line longer than `MAX_LINE_BYTES`.
+has come for a moment. Refused: a line longer than `MAX_LINE_BYTES`, and an input that cannot
+be read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def chunks_of_lines(source: t.IO[t.Any], read_bytes: int = READ_BYTES) -> t.Iter
     """Cut an input into chunks of whole lines, without the last line feed; None says that nothing came.
 
     Raises:
-        InputError: for a line over `MAX_LINE_BYTES`.
+        InputError: for a line over `MAX_LINE_BYTES`, or where the input cannot be read.
     """
     rest: list[bytes] = []
     size = 0
@@ -53,7 +54,15 @@ def _reads(source: t.IO[t.Any], read_bytes: int) -> t.Iterator[bytes | None]:
     while True:
         if not select.select([descriptor], [], [], POLL_SECONDS)[0]:
             yield None
-        elif data := os.read(descriptor, read_bytes):
+        elif data := _read(descriptor, read_bytes):
             yield data
         else:
             return
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    try:
+        return os.read(descriptor, size)
+    except OSError as error:
+        msg = f"the input cannot be read to its end ({error.strerror})"
+        raise InputError(msg) from None

@@ -122,3 +122,6 @@ def _print(state: bytes, is_hurried: t.Callable[[], bool]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
         msg = "standard output was closed, so the state of what is delivered cannot be handed on"
         raise TargetError(msg) from None
+    except OSError as error:
+        msg = f"the state of what is delivered cannot be written to standard output ({error.strerror})"
+        raise TargetError(msg) from None

@@ -100,14 +100,24 @@ def test_no_state_is_written_behind_a_line_that_could_not_be_ended(tmp_path: Pat
         assert reader.read() is None
 
 
-@pytest.mark.parametrize(("closed", "words"), [("<&-", "no standard input"), (">&-", "no standard output")])
-def test_a_closed_stream_is_told_in_a_sentence(tmp_path: Path, sandbox: SandboxServer, closed: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("redirection", "words"),
+    [
+        ("<&-", "no standard input"),
+        ("0> {}/written", "the input cannot be read to its end (Bad file descriptor)"),
+        (">&-", "no standard output"),
+        ("> /dev/full", "cannot be written to standard output (No space left on device)"),
+    ],
+)
+def test_a_stream_that_cannot_be_used_is_told_in_a_sentence(
+    tmp_path: Path, sandbox: SandboxServer, redirection: str, words: str
+) -> None:
     config = write_config(
         tmp_path, endpoint_url=sandbox.url, app_key=APP_KEY, rejects_path=str(tmp_path / "r"), journal_path=""
     )
     (tmp_path / "messages").write_text(schema() + event(1) + state(n=1))
-    redirected = closed if closed == "<&-" else f"< {tmp_path / 'messages'} {closed}"
-    command = f"{BIN / 'target-cooladata'} --config {config} {redirected}"
+    redirections = f"< {tmp_path / 'messages'} {redirection.format(tmp_path)}"
+    command = f"{BIN / 'target-cooladata'} --config {config} {redirections}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert words in done.stderr
