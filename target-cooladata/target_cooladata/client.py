@@ -277,7 +277,7 @@ def parse_retry_after(value: str | None, now: dt.datetime | None = None) -> floa
         return float(value[:9])
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of eleven digits
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)

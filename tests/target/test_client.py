@@ -8,6 +8,8 @@ import socket
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from target_cooladata.batches import Event, raw_body
 from target_cooladata.client import STATUSES, Client, Kind, judge, parse_retry_after
@@ -135,6 +137,7 @@ def test_no_status_of_the_table_is_taken_for_delivered() -> None:
         ("99999999999999999999", 999_999_999),
         ("-1", None),
         ("soon", None),
+        ("Mon, 15 Oct 99999999999 04:06:40 GMT", None),
         ("", None),
         (None, None),
     ],
@@ -142,3 +145,28 @@ def test_no_status_of_the_table_is_taken_for_delivered() -> None:
 def test_retry_after_is_read_in_both_its_forms(value: str | None, seconds: float | None) -> None:
     now = dt.datetime(2012, 10, 15, 4, 6, 30, tzinfo=dt.UTC)
     assert parse_retry_after(value, now) == seconds
+
+
+_PARTS = [
+    "Mon,",
+    "15",
+    "Oct",
+    "2012",
+    "04:06:40",
+    "GMT",
+    "+0000",
+    "-9999",
+    "99999999999",
+    "-1",
+    "0",
+    ":",
+    "(",
+    '"',
+    "²",
+]
+
+
+@given(st.text() | st.lists(st.sampled_from(_PARTS)).map(" ".join))
+def test_whatever_stands_in_retry_after_is_a_time_or_nothing(value: str) -> None:
+    seconds = parse_retry_after(value)
+    assert seconds is None or seconds >= 0
