@@ -240,7 +240,8 @@ def judge(status: int, body: bytes, retry_after: str | None) -> Outcome:
     """
     if status == requests.codes.ok:
         return _judge_ok(body)
-    if 200 < status < 300:  # noqa: PLR2004 - the other successes of HTTP, which no known client takes for one
+    # The other successes of HTTP, which no known client takes for one; and 103 and its like, which precede an answer.
+    if status < 300:  # noqa: PLR2004 - HTTP's own classes
         return Outcome(Kind.UNREADABLE, f"the API answered {status}, where 200 is the only known success", status)
     kind, text = STATUSES.get(status) or _class_of(status)
     return Outcome(kind, f"{text} (HTTP {status})", status, parse_retry_after(retry_after))

@@ -112,8 +112,9 @@ def test_no_log_of_any_level_shows_the_app_key(sandbox: SandboxServer, caplog: p
     assert APP_KEY not in caplog.text
 
 
-def test_another_2xx_is_no_success() -> None:
-    assert judge(202, b'{"status":true}', None).kind is Kind.UNREADABLE
+@pytest.mark.parametrize("status", [103, 202])
+def test_another_2xx_and_what_comes_before_an_answer_is_no_success_and_no_refusal(status: int) -> None:
+    assert judge(status, b'{"status":true}', None).kind is Kind.UNREADABLE
 
 
 def test_success_needs_a_json_object_whose_status_is_not_false() -> None:
