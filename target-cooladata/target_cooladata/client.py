@@ -150,7 +150,7 @@ class Client:
         deadline = time.monotonic() + 2 * self._timeout  # one to connect, one to answer
         try:
             response = self._line().post(body, self._timeout)
-        except requests.RequestException:
+        except (requests.RequestException, urllib3.exceptions.LocationParseError):
             what = "`endpoint_url`, or the proxy that the environment names for it,"
             return Outcome(Kind.FATAL, f"{what} is no address that can be called")
         except urllib3.exceptions.HTTPError as error:
@@ -176,7 +176,9 @@ class Client:
     def _no_answer(self, error: urllib3.exceptions.HTTPError) -> Outcome:
         if isinstance(error, urllib3.exceptions.SSLError):
             return self._no_tls(error)
-        if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ProxyError):
+        if isinstance(error, urllib3.exceptions.ProxyError):
+            return Outcome(Kind.RETRY, f"no connection to {self._host} through the proxy that the environment names")
+        if isinstance(error, urllib3.exceptions.NewConnectionError):
             return Outcome(Kind.RETRY, f"no connection to {self._host}")
         if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
             return Outcome(Kind.RETRY, f"{self._host} did not accept a connection within {self._timeout} s")
@@ -207,8 +209,19 @@ def _authorities() -> str | bool:
             if not Path(path).exists():
                 msg = f"{name} in the environment names {path}, which does not exist; expected a file of certificates"
                 raise SettingsError(msg)
+            if Path(path).is_file():
+                _check_certificates(name, path)
             return path
     return True
+
+
+def _check_certificates(name: str, path: str) -> None:
+    """Each handshake would fail for it, and look like one that may go well another time."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError:  # ssl's own are of this kind
+        msg = f"{name} in the environment names {path}, which cannot be read as a file of certificates"
+        raise SettingsError(msg) from None
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes | None:

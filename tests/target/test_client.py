@@ -19,6 +19,8 @@ from target_cooladata.target import TargetCoolaData
 from tests.singer import APP_KEY
 
 if t.TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox_server import SandboxServer
 
 BODY = raw_body([Event(b'{"event_name":"a","user_id":"u","event_timestamp_epoch":1350273990000}', "events", b"{}", 1)])
@@ -97,6 +99,27 @@ def test_a_file_of_certificates_that_is_not_there_is_told(monkeypatch: pytest.Mo
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(SettingsError, match=r"REQUESTS_CA_BUNDLE in the environment names /nowhere/ca\.pem"):
         client("https://127.0.0.1:1")
+
+
+def test_a_file_that_holds_no_certificates_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with pytest.raises(SettingsError, match=r"ca\.pem, which cannot be read as a file of certificates"):
+        client("https://127.0.0.1:1")
+
+
+def test_a_proxy_that_cannot_be_reached_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", f"http://user:secret@127.0.0.1:{free_port()}")
+    outcome = client("https://api.invalid").post(BODY)
+    assert outcome.kind is Kind.RETRY
+    assert outcome.detail == "no connection to api.invalid through the proxy that the environment names"
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".com"])
+def test_a_host_that_no_name_can_be_is_fatal_and_not_in_doubt(host: str) -> None:
+    outcome = client(f"https://{host}").post(BODY)
+    assert outcome.kind is Kind.FATAL
+    assert "endpoint_url" in outcome.detail
 
 
 def test_a_server_that_speaks_no_tls_is_fatal(sandbox: SandboxServer) -> None:
