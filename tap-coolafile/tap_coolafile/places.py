@@ -1,5 +1,8 @@
 """The stream's part of a Singer state as it is written: one place per URI, of strings and integers only.
 
+They stand in a list, each with its URI: Meltano may lay a state over the one before it, key by key (`--full-refresh`,
+`--state-strategy=merge`), and only a list is replaced as a whole, so that nothing of the old one shines through.
+
 Refuses the state of another version or another shard, and one that is damaged.
 """
 
@@ -15,8 +18,8 @@ from tap_coolafile.exceptions import StateError
 if t.TYPE_CHECKING:
     from tap_coolafile.identities import Done
 
-VERSION = 2
-_VERSIONS_READ = (1, 2)
+VERSION = 3
+_VERSIONS_READ = (1, 2, 3)
 
 
 class Position(msgspec.Struct, omit_defaults=True):
@@ -56,6 +59,15 @@ class Place(msgspec.Struct, omit_defaults=True):
     file: Position | None = None
 
 
+class _Named(msgspec.Struct):
+    uri: str
+
+
+def dump(places: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Write places, each by its URI's name, as state holds them."""
+    return [{"uri": name, **place} for name, place in places.items()]
+
+
 def load(state: t.Mapping[str, t.Any], shard: str) -> dict[str, Place]:
     """Read the stream's part of a Singer state: one place per URI name.
 
@@ -75,7 +87,7 @@ def load(state: t.Mapping[str, t.Any], shard: str) -> dict[str, Place]:
         )
         raise StateError(msg)
     try:
-        places = msgspec.convert(state.get("places", {}), dict[str, Place])
+        places = msgspec.convert(_by_name(state.get("places", {})), dict[str, Place])
         for place in places.values():
             _check(place)
     except (msgspec.ValidationError, ValueError, IndexError):
@@ -92,6 +104,12 @@ def recent_of(place: Place) -> dict[str, Done]:
     for done in found.values():
         done.passed = True
     return found | dict(identities.decoded(place.recent))
+
+
+def _by_name(places: t.Any) -> t.Any:
+    if not isinstance(places, list):
+        return places  # of a version before the third
+    return {named.uri: place for named, place in zip(msgspec.convert(places, list[_Named]), places, strict=True)}
 
 
 def _check(place: Place) -> None:

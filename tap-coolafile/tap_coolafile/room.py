@@ -18,7 +18,7 @@ from tap_coolafile.bookmarks import MAX_ARCHIVED, Bookmark
 from tap_coolafile.exceptions import StateError
 from tap_coolafile.identities import WIDTH
 from tap_coolafile.memory import connect
-from tap_coolafile.places import Place
+from tap_coolafile.places import Place, dump
 
 if t.TYPE_CHECKING:
     from tap_coolafile.report import Report
@@ -109,7 +109,7 @@ class Room:
         self._forget_missing(sum(mark.pending_bytes for mark in marks) - _MAX_PENDING_BYTES)
         while True:
             places = {name: mark.to_builtins() for name, mark in (self._former | self.marks).items()}
-            excess = len(json.dumps(places)) - MAX_BYTES
+            excess = len(json.dumps(dump(places))) - MAX_BYTES
             if excess <= 0 or not self._shrink(excess, places):
                 return places
 

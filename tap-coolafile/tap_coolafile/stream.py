@@ -22,7 +22,7 @@ from tap_coolafile.batches import BatchFiles, batch_settings
 from tap_coolafile.exceptions import TapError
 from tap_coolafile.mapping import Mapped, mistake
 from tap_coolafile.metadata import with_metadata
-from tap_coolafile.places import VERSION, load
+from tap_coolafile.places import VERSION, dump, load
 from tap_coolafile.rows import Judge
 from tap_coolafile.run import Emission, Run
 from tap_coolafile.sampling import rules, sample
@@ -240,9 +240,8 @@ class EventStream(Stream):
     def save(self, places: dict[str, t.Any]) -> None:
         """Put the bookmarks into the state and write it; see `run.Hooks`."""
         self.stream_state["version"] = VERSION
-        if self._cooltap.shard is not None:
-            self.stream_state["shard"] = str(self._cooltap.shard)
-        self.stream_state["places"] = places
+        self.stream_state["shard"] = str(self._cooltap.shard or "")  # said also if there is none, as states are merged
+        self.stream_state["places"] = dump(places)
         self._write_state_message()
 
     def check_stopping(self) -> None:

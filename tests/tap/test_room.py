@@ -225,16 +225,29 @@ def test_a_state_of_the_first_version_goes_on(place: Workplace) -> None:
     place.write("a.json", event(1))
     place.write("b.json", event(2))
     state = place.sync().state
-    (kept,) = state["bookmarks"]["events"]["places"].values()
+    (kept,) = state["bookmarks"]["events"]["places"]
     room = Room(["p"], load({"version": VERSION, "places": {"p": kept}}, ""), lookback_ms=DAY)
     assert room.marks["p"].remembered == 2
     kept["recent"] = [
         f"-{key}{done.etag}{done.head}{done.mtime_ms:x}.{done.size:x}.{done.lines:x}"
         for key, done in room.marks["p"]._recent.items()  # noqa: SLF001 - the old form needs each part
     ]
-    state["bookmarks"]["events"]["version"] = 1
+    state["bookmarks"]["events"] = {"version": 1, "places": {kept.pop("uri"): kept}}
     place.write("a.json", event(1), event(3))
     place.write("c.json", event(4))
     later = place.sync(state=state)
     assert later.users == ["u3", "u4"]
     assert later.state["bookmarks"]["events"]["version"] == VERSION
+
+
+def test_a_state_of_the_second_version_goes_on_also_in_the_middle_of_a_file(place: Workplace) -> None:
+    place.write("a.json", event(1))
+    place.write("b.json", event(2), event(3))
+    states = [message["value"] for message in place.sync(state_interval_rows=1).of("STATE")]
+    for state, left in ((states[2], ["u3"]), (states[-1], [])):
+        (kept,) = state["bookmarks"]["events"]["places"]
+        assert kept.get("file", {}).get("line") == (1 if left else None)
+        state["bookmarks"]["events"] = {"version": 2, "places": {kept.pop("uri"): kept}}
+        later = place.sync(state=state)
+        assert later.users == left
+        assert later.state["bookmarks"]["events"]["version"] == VERSION

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM under the real `meltano run`: what the loader got is never less than what state says."""
+"""State under the real `meltano run`: after SIGINT, SIGTERM or a full refresh it is what the loader got, no more."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def project(place: Workplace) -> Path:
     return folder
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     environ = {**os.environ, "NO_COLOR": "1"}
-    command = [str(BIN / "meltano"), "run", "tap-coolafile", "target-keep"]
+    command = [str(BIN / "meltano"), "run", *options, "tap-coolafile", "target-keep"]
     return subprocess.Popen(
         command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
@@ -109,6 +109,20 @@ def test_a_signal_under_meltano_leaves_a_state_that_is_not_ahead_of_the_records(
     said = output_of(again)
     assert again.returncode == 0, said.decode()
     assert before + Run(kept.read_bytes()).users == [f"u{n}" for n in range(ROWS)]
+
+
+def test_a_full_refresh_leaves_a_state_that_the_next_run_goes_on_from(place: Workplace) -> None:
+    for number, name in enumerate("bcd"):
+        place.write(f"{name}.json", *(event(number * 3_000 + n) for n in range(3_000)))
+    folder = project(place)
+    kept = folder / "loader.py.kept"
+    for more, users in ((["--full-refresh"], [f"u{n}" for n in range(9_000)]), ([], ["u9999"])):
+        done = start(folder, *more)
+        said = output_of(done)
+        assert done.returncode == 0, said.decode()
+        assert Run(kept.read_bytes()).users == users
+        kept.unlink()
+        place.write("a.json", event(9_999))
 
 
 def output_of(meltano: subprocess.Popen[bytes]) -> bytes:

@@ -139,7 +139,7 @@ def test_an_archived_object_restored_after_the_window_went_by_its_stamp_is_read(
     config |= s3.admin.settings()
     state = place.run(**config).state
     for _ in range(2):
-        (kept,) = state["bookmarks"]["events"]["places"].values()
+        (kept,) = state["bookmarks"]["events"]["places"]
         kept["done_before"] = 2_000_000_000_000  # as it is weeks later, when thousands of files have come since
         later = place.run(state=state, **config)
         assert (later.code, later.users, later.report["files_archived"]) == (0, [], 1)
@@ -160,7 +160,7 @@ def test_an_object_whose_listing_hid_that_it_is_archived_is_read_later_although_
     objects.behave({"on": "old.json", "status": 403, "code": "InvalidObjectState"})
     config = {"uris": "s3://hidden/", "lookback_hours": 0, "prefetch_files": 16, **objects.settings()}
     first = place.sync(**config)
-    (kept,) = first.state["bookmarks"]["events"]["places"].values()
+    (kept,) = first.state["bookmarks"]["events"]["places"]
     assert kept["done_before"] > 1_500_000_000_000
     assert (len(first.users), first.report["files_archived"]) == (2099, 1)
     assert place.sync(state=first.state, **config).users == ["u0"]

@@ -9,6 +9,7 @@ import typing as t
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from meltano.core.utils import merge
 
 from tap_coolafile.exceptions import BadFileError, StateError
 from tap_coolafile.tap import TapCoolaFile
@@ -198,7 +199,7 @@ def test_a_state_of_another_version_is_refused_in_words(place: Workplace) -> Non
 def test_a_damaged_state_is_refused_in_words(place: Workplace) -> None:
     place.write("a.json", event())
     state = copy.deepcopy(place.sync().state)
-    next(iter(state["bookmarks"]["events"]["places"].values()))["recent"] = ["nonsense"]
+    state["bookmarks"]["events"]["places"][0]["recent"] = ["nonsense"]
     with pytest.raises(StateError, match="state is damaged"):
         place.sync(state=state)
 
@@ -228,6 +229,23 @@ def test_any_state_of_a_run_resumes_it_without_a_row_missing_or_repeated(place: 
         before = Run(b"\n".join(whole.lines[:at]))
         after = place.sync(state=message["value"], state_interval_rows=7)
         assert before.users + after.users == [f"u{n}" for n in range(50)]
+
+
+def test_states_that_meltano_lays_one_over_the_other_resume_as_the_last_of_them(place: Workplace) -> None:
+    # As it does with --full-refresh, --state-strategy=merge and `meltano state merge`.
+    for number, name in enumerate("bcd"):
+        place.write(f"{name}.json", *(event(number * 5 + n) for n in range(5)), "{broken")
+    whole = place.sync(state_interval_rows=2)
+    lay_over: t.Callable[..., t.Any] = merge
+    merged: dict[str, t.Any] = {}
+    for at, message in enumerate(whole.messages):
+        if message["type"] == "STATE":
+            lay_over(copy.deepcopy(message["value"]), merged)
+            before = Run(b"\n".join(whole.lines[:at]))
+            after = place.sync(state=copy.deepcopy(merged))
+            assert before.users + after.users == whole.users
+    place.write("a.json", event(99))
+    assert place.sync(state=merged).users == ["u99"]
 
 
 def test_line_numbers_and_offsets_go_on_where_a_run_was_interrupted(place: Workplace) -> None:
