@@ -14,7 +14,7 @@ import typing as t
 import msgspec
 
 from tap_coolafile import reading
-from tap_coolafile.exceptions import BadFileError, SettingError
+from tap_coolafile.exceptions import ArchivedFileError, BadFileError, SettingError
 from tap_coolafile.places import Position
 from tap_coolafile.sources.ahead import Ahead
 from tap_coolafile.sources.base import FileItem  # noqa: TC001 - msgspec reads the annotation of Task
@@ -211,7 +211,11 @@ class Selection:
         if rule == "fail":
             msg = f"{item.name} changed after it was read; on_changed_file is fail"
             raise BadFileError(msg)
-        if (start := _grown(source, item, known, self._check)) is not None:
+        try:
+            start = _grown(source, item, known, self._check)
+        except BadFileError as bad:
+            return Task(item, known, bad)
+        if start is not None:
             return Task(item, start)
         msg = f"{item.name} changed otherwise than by growing after it was read; on_changed_file: reload reads it anew"
         return Task(item, known, BadFileError(msg))
@@ -279,8 +283,8 @@ def _grown(source: Source, item: FileItem, known: Position, check: t.Callable[[]
         handle, head = reading.opened(source, item, known.offset, check)
         with contextlib.closing(handle):
             return _after_line_feed(handle, head, item, known)
-    except BadFileError:
-        if item.compressed:
+    except BadFileError as bad:
+        if item.compressed and not isinstance(bad, ArchivedFileError):
             return None
         raise
 

@@ -15,6 +15,9 @@ from tap_coolafile.sources.local import LocalSource
 from tap_coolafile.uris import Pattern, parse
 from tests.tap.conftest import Workplace, event
 
+if t.TYPE_CHECKING:
+    from tests.object_server import ObjectServer
+
 
 def test_a_file_matched_by_several_uris_is_read_once(place: Workplace) -> None:
     path = place.write("in/a.json", event(1))
@@ -154,3 +157,22 @@ class TestAChangedFile:
 
     def test_a_touched_file_with_the_same_bytes_is_not_read_again(self, place: Workplace) -> None:
         assert self.changed(place, *(event(n) for n in range(3))) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code"),
+    [(412, "PreconditionFailed", 1), (404, "NoSuchKey", 1), (403, "InvalidObjectState", 0)],
+)
+def test_a_changed_file_that_changes_again_vanishes_or_is_archived_when_it_is_compared_does_not_hold_up_the_others(
+    place: Workplace, objects: ObjectServer, status: int, code: str, exit_code: int
+) -> None:
+    bucket = objects.put("compared", {"a.json": event(1).encode() + b"\n"})
+    config = {"uris": f"s3://{bucket}/", **objects.settings()}
+    state = place.run(**config).state
+    objects.put(bucket, {"a.json": f"{event(1)}\n{event(2)}\n".encode(), "b.json": event(3).encode()})
+    objects.behave({"on": "a.json", "status": status, "code": code, "times": 99})
+    run = place.run(state=state, **config)
+    assert (run.code, run.users) == (exit_code, ["u3"]), run.log
+    assert run.report["files_bad" if exit_code else "files_archived"] == 1
+    objects.behave()
+    assert place.run(state=run.state, **config).users == ["u2"]
