@@ -23,6 +23,7 @@ from singer_sdk.exceptions import (
     RecordsWithoutSchemaException,
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities
+from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from typing_extensions import override
 
@@ -79,7 +80,9 @@ class TargetCoolaData(Target):
         self._warn_of_unknown_settings()
         self.settings = configuration.parse(self.config)
         self._sandbox: EmbeddedSandbox | None = None
-        maps = self.config.get("stream_maps") or self.config.get("flattening_enabled")
+        # The mapper takes `__else__` out of the configuration, so what is left there does not tell of it.
+        drops_others = self.mapper.default_mapper_type is RemoveRecordTransform
+        maps = self.config.get("stream_maps") or self.config.get("flattening_enabled") or drops_others
         self._loader = Loader(
             self.settings,
             connect=self._connect,

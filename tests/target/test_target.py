@@ -282,6 +282,16 @@ def test_stream_maps_and_flattening_are_honoured(run_target: RunTarget, sandbox:
     assert done.report["equation_closes"]
 
 
+@pytest.mark.parametrize("more", [{}, {"a": {"n": "n + 1"}}])
+def test_streams_that_the_maps_do_not_name_can_be_left_out(
+    run_target: RunTarget, sandbox: SandboxServer, more: dict[str, t.Any]
+) -> None:
+    done = run_target(schema(), event(1), stream_maps={"__else__": None, **more})
+    assert done.code == 0
+    assert sandbox.summary()["events"] == 0
+    assert done.report["records_filtered"] == 1
+
+
 def test_renamed_properties_are_named_once(run_target: RunTarget, sandbox: SandboxServer) -> None:
     done = run_target(schema(), event(1, **{"עיר": "Haifa", "שם": "Dan", "a.b": 1}), event(2, שם="Noa"))
     first, second = sandbox.events("valid")
