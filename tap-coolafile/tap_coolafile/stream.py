@@ -11,6 +11,7 @@ import typing as t
 
 from singer_sdk.helpers._batch import BaseBatchFileEncoding
 from singer_sdk.helpers._catalog import get_selected_schema
+from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import Schema
 from singer_sdk.singerlib.encoding.simple import StateMessage
 from singer_sdk.singerlib.json import deserialize_json
@@ -128,6 +129,8 @@ class EventStream(Stream):
         """Tell whether nothing is configured that the SDK's own way of writing records is needed for."""
         return (
             not self.config.get("stream_maps")
+            and self._tap.mapper.default_mapper_type
+            is SameRecordTransform  # it takes `__else__` out of the configuration
             and not self.config.get("flattening_enabled")
             and not self._deselected()
             and self.ABORT_AT_RECORD_COUNT is None

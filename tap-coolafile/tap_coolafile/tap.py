@@ -36,9 +36,11 @@ from tap_coolafile.stream import EventStream
 if t.TYPE_CHECKING:
     import click
 
-# Their debug lines quote headers, signatures and signed URLs; urllib3 quotes a URL in a warning too.
+# Their debug lines quote headers, signatures and signed URLs; urllib3 quotes a URL in a warning too, and the SDK's
+# mapper what a filter gives.
 _TALKATIVE = (
     "botocore", "boto3", "s3transfer", "urllib3", "requests", "smart_open", "google", "azure", "msal", "paramiko",
+    "singer_sdk.mapper",
 )  # fmt: skip
 
 

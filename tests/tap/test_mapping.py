@@ -60,6 +60,23 @@ def test_a_run_that_ends_at_a_mistake_says_so_in_one_line_and_accounts_for_what_
     assert acknowledged + again.users == [f"u{n}" for n in range(1500)]
 
 
+def test_what_a_filter_gives_is_logged_at_no_level(place: Workplace) -> None:
+    place.write("a.json", event(1, note="sesame"))
+    run = place.run(
+        stream_maps={"events": {"__filter__": "note"}}, env=os.environ | {"TAP_COOLAFILE_LOGLEVEL": "DEBUG"}
+    )
+    assert run.users == ["u1"]
+    assert "DEBUG" in run.log
+    assert "sesame" not in run.log
+
+
+def test_streams_that_the_maps_do_not_name_can_be_left_out(place: Workplace) -> None:
+    place.write("a.json", event(1))
+    run = place.sync(stream_maps={"__else__": None})
+    assert [message["type"] for message in run.messages if message["type"] != "STATE"] == []
+    assert run.report["rows_filtered"] == 1
+
+
 def test_a_mapping_that_cannot_be_used_stops_before_anything_is_written(place: Workplace) -> None:
     place.write("a.json", event(1))
     run = place.run(stream_maps={"events": {"n": "int(("}})
