@@ -233,15 +233,16 @@ class Loader:
             alias = self._lane(stream_map.stream_alias)
             try:
                 mapped = stream_map.transform(dict(found))
+                made = _encode(mapped) if mapped is not None else None
             except Exception as error:  # noqa: BLE001 - an expression of the user's may raise anything
                 alias.tally.records_read += 1
                 self._dispatch.reject(alias.stream, record, "map_failed", f"`stream_maps`: {error}")
                 continue
-            if mapped is None:
+            if made is None:
                 alias.tally.records_read += 1
                 alias.tally.records_filtered += 1
             else:
-                self._load(alias, _encode(mapped), time_extracted)
+                self._load(alias, made, time_extracted)
 
     def _load(self, lane: _Lane, record: bytes, time_extracted: str | None) -> None:
         if not self._has_begun:

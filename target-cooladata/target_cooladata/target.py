@@ -23,7 +23,7 @@ from singer_sdk.exceptions import (
     RecordsWithoutSchemaException,
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities
-from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.mapper import PluginMapper, RemoveRecordTransform
 from singer_sdk.plugin_base import PluginBase, _ConfigInput
 from typing_extensions import override
 
@@ -80,6 +80,7 @@ class TargetCoolaData(Target):
         self._warn_of_unknown_settings()
         self.settings = configuration.parse(self.config)
         self._sandbox: EmbeddedSandbox | None = None
+        logging.getLogger(PluginMapper.__module__).setLevel(logging.INFO)  # its debug lines hold what `__filter__` gave
         # The mapper takes `__else__` out of the configuration, so what is left there does not tell of it.
         drops_others = self.mapper.default_mapper_type is RemoveRecordTransform
         maps = self.config.get("stream_maps") or self.config.get("flattening_enabled") or drops_others

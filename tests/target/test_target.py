@@ -313,6 +313,24 @@ def test_a_stream_map_that_fails_on_a_record_refuses_that_record(run_target: Run
     assert done.report["reject_reasons"] == {"map_failed": 1}
 
 
+def test_a_stream_map_that_gives_what_json_has_not_refuses_that_record(run_target: RunTarget) -> None:
+    maps = {"events": {"n": "'\\ud800' if user_id == 'u1' else 'x'"}}
+    done = run_target(schema(user_id={"type": "string"}), event(1), event(2), stream_maps=maps)
+    assert done.code == 0
+    assert done.report["reject_reasons"] == {"map_failed": 1}
+    assert done.report["events_delivered"] == 1
+
+
+def test_what_a_filter_gives_is_logged_at_no_level(run_target: RunTarget) -> None:
+    done = run_target(
+        schema(note={"type": "string"}), event(1, note="a secret"), env={"TARGET_COOLADATA_LOGLEVEL": "DEBUG"},
+        stream_maps={"events": {"__filter__": "note"}},
+    )  # fmt: skip
+    assert done.code == 0
+    assert "DEBUG" in done.stderr
+    assert "a secret" not in done.stderr
+
+
 def test_a_stream_map_that_cannot_be_is_one_line(run_target: RunTarget) -> None:
     done = run_target(schema(n={"type": "string"}), event(1), stream_maps={"events": {"n": "int(("}})
     assert done.code == 1
