@@ -12,7 +12,7 @@ import typing as t
 
 import msgspec
 
-from target_cooladata import times
+from target_cooladata import names, times
 
 MAX_COLUMNS = 500  # a stream with more has names that are values; it takes the long way
 
@@ -42,8 +42,9 @@ class Form:
         for column in columns:
             kind = type(found[column])
             known = self._columns.get(column)
-            # Two spellings of one name could stand in one record, which is for the long way to sort out.
-            if self._spellings.setdefault(column.lower(), column) != column or len(self._columns) >= MAX_COLUMNS:
+            # Two spellings or scopes of one name could stand in one record, which is for the long way to sort out.
+            spelling = names.split_scope(column)[1].lower()
+            if len(self._columns) >= MAX_COLUMNS or self._spellings.setdefault(spelling, column) != column:
                 continue
             if known is None or {known, kind} == {int, float}:
                 self._columns[column] = kind if known is None else float
@@ -52,8 +53,8 @@ class Form:
 
     def _compiled(self) -> type[t.Any]:
         fields: list[t.Any] = [("event_name", _Text), ("user_id", _Text), ("event_time_ts", _Time)]
-        names = {}
+        columns = {}
         for number, (column, kind) in enumerate(self._columns.items()):
-            names[f"c{number}"] = column
+            columns[f"c{number}"] = column
             fields.append((f"c{number}", _TYPES[kind] | msgspec.UnsetType, msgspec.UNSET))
-        return msgspec.defstruct("Seen", fields, rename=names, forbid_unknown_fields=True, gc=False)
+        return msgspec.defstruct("Seen", fields, rename=columns, forbid_unknown_fields=True, gc=False)

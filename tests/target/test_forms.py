@@ -66,19 +66,29 @@ def test_two_spellings_of_one_name_are_never_known_together() -> None:
     assert not knows(form, Id=1, id=1)
 
 
+def test_two_scopes_of_one_name_are_never_known_together() -> None:
+    form = learned(**{"{u}city": "X"})
+    form.learn(["city"], {"city": "Y"})
+    assert knows(form, **{"{u}city": "X"})
+    assert not knows(form, **{"{u}city": "X", "city": "Y"})
+
+
 def test_a_stream_with_names_that_are_values_costs_no_memory() -> None:
     form = Form()
     for number in range(2 * MAX_COLUMNS):
         form.learn([f"c{number}"], {f"c{number}": 1})
     assert knows(form, c1=1)
     assert not knows(form, **{f"c{2 * MAX_COLUMNS - 1}": 1})
+    assert all(len(kept) <= MAX_COLUMNS for kept in vars(form).values() if isinstance(kept, dict))
 
 
 VALUES = st.one_of(
     st.text(max_size=5), st.integers(-(2**64), 2**64), st.floats(allow_nan=False, allow_infinity=False), st.booleans(),
     st.none(), st.just([1]), st.just({"a": 1}),
 )  # fmt: skip
-NAMES = st.sampled_from(["a", "A", "b", "uid", "a.b", "event_name", "user_id", "event_time_ts", "event_timestamp"])
+NAMES = st.sampled_from(
+    ["a", "A", "{u}a", "b", "uid", "a.b", "event_name", "user_id", "event_time_ts", "event_timestamp"]
+)
 RECORDS = st.dictionaries(NAMES, VALUES).map(
     lambda record: {"event_name": "e", "user_id": "u", "event_time_ts": SEED} | record
 )
