@@ -44,6 +44,7 @@ REASONS: dict[str, str] = {
     "bad_time": "the event time is in no spelling that is understood",
     "time_in_seconds": "the event time looks like seconds where milliseconds are expected",
     "nested_value": "a property is an object or an array",
+    "nested_too_deeply": "objects or arrays stand in each other too many times",
     "number_out_of_range": "a number does not fit into 64 bits",
     "bad_property_name": "a property has a name that CoolaData refuses",
     "name_collision": "two properties have names that are one to CoolaData",
@@ -52,7 +53,7 @@ REASONS: dict[str, str] = {
     "refused": "the API refused the event, alone and twice",
 }
 
-_MAX_PLANS = 4_096
+_MAX_PLANNED = 200_000  # names and types in all plans, some 20 MB
 _UNCHANGED = frozenset({str, int, float})
 _TIME, _EVENT_TIME = b'"event_time_ts":', b'"event_timestamp_epoch":'
 _GROWTH = len(_EVENT_TIME) - len(_TIME)
@@ -109,6 +110,7 @@ class EventMaker:
         self._facts = facts
         self._keeps_metadata = settings.add_record_metadata
         self._plans: dict[tuple[t.Any, ...], _Plan] = {}
+        self._planned = 0
         self._form = Form()
         self._key_properties: tuple[str, ...] = ()
         self._decode = msgspec.json.Decoder(dict[str, t.Any]).decode
@@ -141,7 +143,11 @@ class EventMaker:
             MissingKeyPropertiesError: the record lacks its key, which breaks the Singer specification.
         """
         known = self.at_a_glance((record,))
-        event = known[0] if known else self._rebuilt(record, time_extracted)
+        try:
+            event = known[0] if known else self._rebuilt(record, time_extracted)
+        except RecursionError:
+            reason, detail = "nested_too_deeply", "objects or arrays stand in each other several hundred deep"
+            raise Rejected(reason, detail) from None
         if self._stamper is not None:
             event = self._stamper.stamp(event, record, position)
         if len(event) > MAX_EVENT_BYTES:
@@ -210,7 +216,7 @@ class EventMaker:
                 reason, detail = "number_out_of_range", "a number is beyond what a double can hold"
             else:
                 reason, detail = "not_an_object", "the record is not a JSON object"
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             reason, detail = "not_json", f"the record is not JSON in UTF-8: {error}"
         raise Rejected(reason, detail)
 
@@ -243,8 +249,10 @@ class EventMaker:
             plan.is_noted = True
         # A shape does not tell an empty time from one that counts.
         if all(found.get(key) != "" for key in candidates):
-            if len(self._plans) >= _MAX_PLANS:
+            self._planned += len(shape)
+            if self._planned > _MAX_PLANNED:
                 self._plans.clear()
+                self._planned = len(shape)
             self._plans[shape] = plan
         return plan
 

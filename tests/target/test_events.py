@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import typing as t
 
 import pytest
@@ -175,6 +176,31 @@ def test_a_record_without_a_time_is_refused_or_gets_another() -> None:
 )
 def test_what_cannot_be_an_event_is_refused_with_its_reason(record: object, reason: str) -> None:
     assert Maker().reason(record) == reason
+
+
+def test_however_deep_a_value_is_it_is_sent_or_refused() -> None:
+    maker = Maker()
+    reasons = set()
+    for depth in (1, 100, *range(900, 1_000), 100_000):
+        for begin, end in ((b'{"a":', b"}"), (b"[", b"]")):
+            record = b'{"event_name":"e","user_id":"u","event_time_ts":%d,"n":' % SEED
+            try:
+                maker.make(record + begin * depth + b"1" + end * depth + b"}")
+            except Rejected as verdict:
+                reasons.add(verdict.reason)
+    assert reasons == {"nested_too_deeply"}
+
+
+def test_records_of_ever_other_shapes_cost_little_memory() -> None:
+    names = [f"a_property_with_a_name_of_its_own_{number}" for number in range(400)]
+    maker = Maker()
+    tracemalloc.start()
+    for number in range(3_000):
+        shuffled = names[number % 400 :] + names[: number % 400]
+        maker.event(ours(**dict.fromkeys(shuffled[: 200 + number // 400]), n=number))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30_000_000
 
 
 def test_the_largest_integers_pass_unchanged() -> None:
