@@ -149,7 +149,7 @@ class Loader:
 
     def on_unreadable_record(self, stream: str, line: bytes, detail: str) -> None:
         """Take a RECORD line that is not JSON to the letter."""
-        self.tally.stream(stream).records_read += 1
+        self._known_lane(stream).tally.records_read += 1
         self._dispatch.reject(stream, line, "not_json", f"the message is not JSON: {detail}")
 
     def on_state(self, message: Message) -> None:
@@ -199,7 +199,7 @@ class Loader:
     def _known_lane(self, stream: str) -> _Lane:
         lane = self._lanes.get(stream)
         if lane is None or not lane.is_known:
-            msg = f"a RECORD of stream {stream!r} came before its SCHEMA; check the tap"
+            msg = f"a RECORD or BATCH of stream {stream!r} came before its SCHEMA; check the tap"
             raise RecordsWithoutSchemaException(msg)
         return lane
 

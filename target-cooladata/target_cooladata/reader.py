@@ -237,12 +237,16 @@ class MessageReader(GenericSingerReader[bytes]):
         if not line.strip():
             return
         try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            self._fail(f"it is not JSON ({type(error).__name__})" if line.isascii() else "it is not JSON in UTF-8")
+            message = json.loads(line.decode())
+        except RecursionError:
+            self._fail("it is nested too deeply")
+        except ValueError:
+            what = "it is not JSON" if line.isascii() and b"\0" not in line else "it is not JSON in UTF-8, without a BOM"
+            self._fail(what)
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             self._fail("it is not an object with a `type`")
-        if message["type"] != "RECORD" or not isinstance(message.get("stream"), str):
+        is_record = message["type"] == "RECORD" and isinstance(message.get("stream"), str)
+        if not is_record or isinstance(error, msgspec.ValidationError):  # which is not about what is in the record
             self._fail(f"a part of the {message['type'][:20]} is missing or has the wrong type")
         self._counter["RECORD"] += 1
         self._handler.on_unreadable_record(message["stream"], line, str(error))

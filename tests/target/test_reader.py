@@ -185,6 +185,9 @@ def test_line_ends_of_windows_and_a_last_line_without_one_are_fine() -> None:
     [
         ("hello\n", "not JSON"),
         (b"\xff\xfe\n", "not JSON in UTF-8"),
+        ("\ufeff" + record("s"), "not JSON in UTF-8, without a BOM"),
+        (record("s").encode("utf-16-le"), "not JSON in UTF-8"),
+        ('{"type": "RECORD", "stream": "s", "record": {}, "time_extracted": 1}\n', "a part of the RECORD"),
         ("[1]\n", "not an object with a `type`"),
         ('{"type": "RECORD"}\n', "a RECORD needs `stream` and `record`"),
         ('{"type": "STATE"}\n', "a STATE needs `value`"),
@@ -192,7 +195,7 @@ def test_line_ends_of_windows_and_a_last_line_without_one_are_fine() -> None:
         ('{"type": "SCHEMA", "stream": 3, "schema": {}}\n', "a part of the SCHEMA"),
         ('{"type": "GREETING"}\n', "its type is none of"),
         ('{"type": "BATCH", "stream": "s", "manifest": []}\n', "a BATCH needs"),
-        ("[" * 100_000 + "\n", "not JSON"),
+        ("[" * 100_000 + "\n", "nested too deeply"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import socket
 import threading
 import time
@@ -380,6 +381,7 @@ def drip() -> t.Iterator[str]:
 def test_records_before_their_schema_and_lines_that_are_no_messages_end_the_run(run_target: RunTarget) -> None:
     for lines, words in (
         ([record("a", n=1)], "came before its SCHEMA"),
+        ([record("a", n=math.nan)], "came before its SCHEMA"),
         ([schema(), event(1), "secret words\n"], "line 3 of the input"),
         ([schema("a", ["id"]), record("a", n=1)], "lacks its key id"),
         ([schema("a").replace('"properties"', '"other"')], "has no `properties`"),
