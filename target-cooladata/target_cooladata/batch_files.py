@@ -66,19 +66,20 @@ def rows(uri: str, encoding: t.Mapping[str, t.Any], root: str | None) -> t.Itera
 
 
 def _resolve(uri: str, root: str | None) -> Path:
-    if root is None:
+    if not root:
         msg = "a BATCH message came, and `batch_root` does not say below which folder its files are"
         raise InputError(msg)
     try:
         parts = urlsplit(uri)
         path = Path(unquote(parts.path) if parts.scheme else uri).resolve()
-    except ValueError:
-        msg = "a BATCH message names a file by what is neither a path nor a URI; expected file:// below `batch_root`"
+    except (ValueError, RuntimeError):  # the latter for a link that leads to itself
+        msg = "a BATCH message names a file by what leads to none; expected file:// below `batch_root`"
         raise InputError(msg) from None
     if parts.scheme not in {"", "file"}:
         msg = f"a BATCH message names a {parts.scheme}:// file; expected file:// below `batch_root`"
         raise InputError(msg)
-    if not path.is_relative_to(Path(root).resolve()):
+    folder = unquote(urlsplit(root).path) if root.startswith("file:///") else root  # as the tap's `batch_config` has it
+    if not path.is_relative_to(Path(folder).resolve()):
         msg = f"a BATCH message names a file that is not below `batch_root` ({root}), so it is not read"
         raise InputError(msg)
     return path

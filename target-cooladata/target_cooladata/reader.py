@@ -241,7 +241,9 @@ class MessageReader(GenericSingerReader[bytes]):
         except RecursionError:
             self._fail("it is nested too deeply")
         except ValueError:
-            what = "it is not JSON" if line.isascii() and b"\0" not in line else "it is not JSON in UTF-8, without a BOM"
+            what = (
+                "it is not JSON" if line.isascii() and b"\0" not in line else "it is not JSON in UTF-8, without a BOM"
+            )
             self._fail(what)
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             self._fail("it is not an object with a `type`")

@@ -183,9 +183,10 @@ SCHEMA: dict[str, t.Any] = th.PropertiesList(
     _setting(
         "batch_root",
         th.StringType,
-        "The folder below which the files of BATCH messages are. Without it BATCH messages are refused: a message must "
-        "not make the target read any file that it names. Files that have the name of one of tap-coolafile's runs are "
-        "deleted once the STATE behind their events has gone out; others are left to whoever wrote them.",
+        "The folder, or its `file://` URI, below which the files of BATCH messages are. Without it BATCH messages are "
+        "refused: a message must not make the target read any file that it names. Files that have the name of one of "
+        "tap-coolafile's runs are deleted once the STATE behind their events has gone out; others are left to whoever "
+        "wrote them.",
         title="Batch root",
     ),
     _setting(

@@ -23,8 +23,12 @@ PLAIN = {"format": "jsonl", "compression": "none"}
 GZIP = {"format": "jsonl", "compression": "gzip"}
 
 
-def read(path: Path | str, encoding: dict[str, str] | None = None, root: Path | None = None) -> list[bytes]:
-    return [row for rows in batch_files.rows(str(path), encoding or PLAIN, str(root) if root else None) for row in rows]
+def read(path: Path | str, encoding: dict[str, str] | None = None, root: Path | str | None = None) -> list[bytes]:
+    return [
+        row
+        for rows in batch_files.rows(str(path), encoding or PLAIN, None if root is None else str(root))
+        for row in rows
+    ]
 
 
 def test_plain_and_compressed_files_give_their_rows(tmp_path: Path) -> None:
@@ -34,6 +38,7 @@ def test_plain_and_compressed_files_give_their_rows(tmp_path: Path) -> None:
     expected = [b'{"a":1}', b'{"a":2}', b'{"a":3}']
     assert read(f"file://{tmp_path}/a.jsonl", root=tmp_path) == expected
     assert read(tmp_path / "a.jsonl", root=tmp_path) == expected
+    assert read(tmp_path / "a.jsonl", root=tmp_path.as_uri()) == expected
     assert read(f"file://{tmp_path}/a%20b.jsonl.gz", GZIP, tmp_path) == expected
 
 
@@ -61,8 +66,11 @@ def test_a_file_outside_the_root_is_not_read(tmp_path: Path, path: str) -> None:
 def test_what_cannot_be_read_is_refused_with_words(tmp_path: Path) -> None:
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"{}\n" * 100)[:-10])
     (tmp_path / "plain").write_bytes(b"{}\n")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for path, encoding, root, words in (
         (tmp_path / "plain", PLAIN, None, "`batch_root` does not say"),
+        ("pyproject.toml", PLAIN, "", "`batch_root` does not say"),
+        (tmp_path / "loop", PLAIN, tmp_path, "leads to none"),
         ("s3://bucket/key", PLAIN, tmp_path, "s3:// file"),
         (tmp_path / "missing", PLAIN, tmp_path, "No such file"),
         (tmp_path / "plain", GZIP, tmp_path, "cannot be read to its end"),
@@ -194,7 +202,7 @@ def test_what_is_no_regular_file_or_no_name_of_one_ends_the_run_with_a_word(
     )
     for line, words in (
         (batch(tmp_path / "pipe.jsonl", format="jsonl"), "no regular file"),
-        (manifest + "\n", "neither a path nor a URI"),
+        (manifest + "\n", "leads to none"),
     ):
         before = sandbox.summary()["events"]
         before_it = record("orders", customer=1, at="2012-10-15")
