@@ -28,7 +28,7 @@ _DATE_TIME = re.compile(
     r"""(?:[A-Za-z]{3},?\ )?                                      # Mon
         (?: (?P<y1>\d{4}) (?P<s1>[-/]) (?P<m1>\d{1,2}|[A-Za-z]{3}) (?P=s1) (?P<d1>\d{1,2})
           | (?P<d2>\d{1,2}) (?P<s2>[-/]) (?P<m2>\d{1,2}|[A-Za-z]{3}) (?P=s2) (?P<y2>\d{4}) )
-        (?: [T\ ] (?P<hour>\d{1,2}) : (?P<minute>\d{2}) (?: : (?P<second>\d{2}) (?: [.,] (?P<fraction>\d{1,9}) )? )?
+        (?: [Tt\ ] (?P<hour>\d{1,2}) : (?P<minute>\d{2}) (?: : (?P<second>\d{2}) (?: [.,] (?P<fraction>\d+) )? )?
             \ ? (?P<zone> [Zz] | [+-]\d{2} (?: :? \d{2} )? )? )?""",
     re.VERBOSE | re.ASCII,
 )
