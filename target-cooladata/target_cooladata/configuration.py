@@ -47,7 +47,11 @@ def _streams(value: object) -> dict[str, StreamSettings]:
             )
             raise SettingsError(msg) from None
     if isinstance(value, list):
-        value = dict(_named(item) for item in value)
+        items = [_named(item) for item in value]
+        value = dict(items)
+        if len(value) < len(items):
+            msg = "streams: a stream has more than one item in the list; expected one for each stream"
+            raise SettingsError(msg)
     if not isinstance(value, dict):
         msg = "streams: expected an object by stream name, or a list whose items have `stream`"
         raise SettingsError(msg)
@@ -63,11 +67,18 @@ def _named(item: object) -> tuple[str, dict[str, t.Any]]:
 
 def _stream(name: str, item: object) -> StreamSettings:
     try:
-        return msgspec.convert(item, StreamSettings)
+        mapping = msgspec.convert(item, StreamSettings)
     except msgspec.ValidationError as error:
         known = ", ".join(StreamSettings.__struct_fields__)
         msg = f"streams: the mapping of {name!r} is not understood: {error}; it takes {known}"
         raise SettingsError(msg) from None
+    twice = sorted(set(mapping.user_properties).intersection(mapping.session_properties))
+    if twice:
+        msg = (
+            f"streams: {twice[0]!r} of {name!r} is in `user_properties` and in `session_properties`; expected one scope"
+        )
+        raise SettingsError(msg)
+    return mapping
 
 
 def _check_zone(name: str) -> None:

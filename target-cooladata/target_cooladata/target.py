@@ -7,6 +7,7 @@ gone around: the reader hands messages to the loader, which sends them.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -41,6 +42,7 @@ if t.TYPE_CHECKING:
     import click
 
 SANDBOX_KEY = "sandbox"  # the embedded sandbox knows every key
+_BOOLEANS = {"", "true", "false", "1", "0", "yes", "no", "on", "off"}  # what else there is, the SDK takes for false
 
 _EXPECTED_FAILURES = (TargetError, RecordsWithoutSchemaException, MissingKeyPropertiesError)
 
@@ -118,6 +120,9 @@ class TargetCoolaData(Target):
         except ConfigValidationError as failure:
             failure.errors = [_without_secret(error) for error in failure.errors]
             raise
+        except AttributeError:  # the SDK's own schema of it is no schema
+            msg = "stream_maps: `__else__` cannot be used; expected null"
+            raise SettingsError(msg) from None
 
     @override
     def _setup_signal_handlers(self) -> None:
@@ -226,12 +231,16 @@ def _is_json_file(path: str) -> bool:
 def _check_environment(schema: dict[str, t.Any], prefix: str) -> None:
     """Name the variable that cannot be read, where the SDK would raise what Python raises."""
     for name, setting in schema["properties"].items():
+        kinds, variable = setting.get("type", ()), f"{prefix}{name.upper()}"
+        kind = "true or false" if "boolean" in kinds else "a whole number" if "integer" in kinds else "JSON"
         try:
             parse_environment_config({"properties": {name: setting}}, prefix)
+            is_read = "boolean" not in kinds or os.environ.get(variable, "").lower() in _BOOLEANS
         except ValueError:
-            kind = "a whole number" if "integer" in setting.get("type", ()) else "JSON"
-            msg = f"{name}: expected {kind} in the environment variable {prefix}{name.upper()}"
-            raise SettingsError(msg) from None
+            is_read = False
+        if not is_read:
+            msg = f"{name}: expected {kind} in the environment variable {variable}"
+            raise SettingsError(msg)
 
 
 def _without_secret(error: str) -> str:

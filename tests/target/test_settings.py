@@ -66,6 +66,9 @@ def test_streams_are_given_by_name_or_as_a_list_or_as_text(streams: object) -> N
         ({"streams": {"a": {"user_id": "x"}}}, "the mapping of 'a' is not understood"),
         ({"streams": {"a": 3}}, "the mapping of 'a' is not understood"),
         ({"streams": 3}, "3 is not of type"),
+        ({"streams": [{"stream": "a"}, {"stream": "a"}]}, "more than one item"),
+        ({"streams": {"a": {"user_properties": ["x"], "session_properties": ["x"]}}}, "expected one scope"),
+        ({"stream_maps": {"__else__": "x"}}, "stream_maps: `__else__`"),
         ({"run_id_property": "my run"}, "run_id_property: 'my run'"),
         ({"event_id_property": "event_id"}, "try load_event_id"),
         ({"batch_size_rows": 301}, "301 is greater than the maximum of 300"),
@@ -115,7 +118,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
     assert found.streams == {"s": StreamSettings(event_name="x")}
 
 
-@pytest.mark.parametrize("name", ["BATCH_SIZE_ROWS", "STREAM_MAPS"])
+@pytest.mark.parametrize("name", ["BATCH_SIZE_ROWS", "STREAM_MAPS", "DRY_RUN", "FLATTENING_ENABLED"])
 def test_an_environment_variable_that_cannot_be_read_is_named(name: str) -> None:
     done = run("target-cooladata", "--config=ENV", env={f"TARGET_COOLADATA_{name}": "nonsense"})
     assert done.code == 1
