@@ -107,6 +107,12 @@ def test_the_properties_of_scope_keep_their_prefix_and_configured_ones_get_it() 
     assert maker.event(record) == sent(**{"{u}city": "X", "{u}plan": "gold", "{s}ip": "192.0.2.1"})
 
 
+def test_names_that_mean_something_to_cooladata_pass_as_they_are() -> None:
+    known = {"session_ip": "192.0.2.1", "session_dua": "x", "session_id": "s", "user_alternative_id": "v"}
+    assert Maker().event(ours(**known)) == sent(**known)
+    assert Maker().event(ours(**known, a=None)) == sent(**known)
+
+
 def test_a_foreign_record_becomes_an_event_by_its_mapping() -> None:
     maker = Maker(event_name="order", user_id_property="customer_id", event_time_property="created_at")
     record = {"id": 7, "customer_id": 42, "created_at": "2012-10-15T04:06:30Z", "total": 9.5}

@@ -283,6 +283,19 @@ def test_stream_maps_and_flattening_are_honoured(run_target: RunTarget, sandbox:
     assert done.report["equation_closes"]
 
 
+def test_what_stream_maps_leave_out_is_not_kept_of_a_refused_record(run_target: RunTarget, tmp_path: Path) -> None:
+    text = {"type": "string"}
+    done = run_target(
+        schema(user_id=text, hidden=text, ip=text, event_time_ts={}),
+        event(1, hidden="x", ip="192.0.2.1", event_time_ts="soon"),
+        stream_maps={"events": {"hidden": None, "session_ip": "ip"}},
+    )
+    assert done.report["reject_reasons"] == {"bad_time": 1}
+    (reject,) = rejects(tmp_path)
+    assert reject["record"]["session_ip"] == "192.0.2.1"
+    assert "hidden" not in reject["record"]
+
+
 @pytest.mark.parametrize("more", [{}, {"a": {"n": "n + 1"}}])
 def test_streams_that_the_maps_do_not_name_can_be_left_out(
     run_target: RunTarget, sandbox: SandboxServer, more: dict[str, t.Any]
