@@ -49,6 +49,21 @@ def test_a_good_run_speaks_neither_of_errors_nor_of_exceptions(run_target: RunTa
     assert "exception" not in done.stderr.lower()
 
 
+def test_events_outside_the_default_window_are_sent_counted_and_told_of_once(
+    run_target: RunTarget, sandbox: SandboxServer
+) -> None:
+    now = time.time_ns() // 1_000_000
+    inside = [event(number, event_time_ts=now - number * 86_400_000, a=number % 3 or None) for number in range(30)]
+    ahead = [event(number, event_time_ts=now + 2 * 3_600_000, a=number % 2 or None) for number in range(5)]
+    old = [event(number, event_time_ts=now - 31 * 86_400_000, a=number % 2 or None) for number in range(5)]
+    done = run_target(schema(), *inside, *ahead, *old)
+    assert done.code == 0
+    assert sandbox.summary()["events"] == 40
+    assert done.report["events_outside_default_window"] == 10
+    assert done.stderr.count("10 events are older than 30 days or more than 1 hour ahead") == 1
+    assert done.stderr.count("project's window is widened") == 1
+
+
 def test_a_state_keeps_its_bytes(run_target: RunTarget) -> None:
     done = run_target('{"type":"STATE","value":{"f": 1.10, "big": 12345678901234567890}}\n')
     assert done.stdout == '{"f": 1.10, "big": 12345678901234567890}\n'
