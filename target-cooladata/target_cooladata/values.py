@@ -105,7 +105,8 @@ class PropertyWriter:
     def _free_name(self, name: str, used: set[str], told: str) -> str:
         if self._rejects_names and not names.is_allowed(name):
             reason = "bad_property_name"
-            detail = f"CoolaData takes letters, digits and underscores, not {name!r}; `property_names` can mend it"
+            allowed = "a letter first, then letters, digits and underscores, and none of its own words"
+            detail = f"CoolaData takes no property named {name!r}, but {allowed}; `property_names` can mend it"
             raise Rejected(reason, detail)
         allowed = free = self._book.sent(name, told)
         if free.lower() in used and not names.is_allowed(name) and not self._rejects_names:
@@ -114,7 +115,7 @@ class PropertyWriter:
         while free.lower() in used:
             if self._rejects_names:
                 reason = "name_collision"
-                detail = f"{name!r} and another property differ in case alone; `property_names` can mend it"
+                detail = f"{name!r} is another property's name too, case and scope aside; `property_names` can mend it"
                 raise Rejected(reason, detail)
             number += 1
             free = f"{allowed}_{number}"
