@@ -1,23 +1,28 @@
 """One file behind any other scheme that smart_open opens; such storages are not listed here.
 
 Size and stamp are unknown before reading, so the file is named by its URI alone: it is read once, and again only with
-a new name.
+a new name. For the same reason a read that breaks off is not taken up within the run, but by the next one.
 """
 
 from __future__ import annotations
 
+import ftplib
+import ssl
 import time
 import typing as t
 
 import smart_open
+import smart_open.transport
 
-from tap_coolafile.exceptions import SettingError, StorageError
+from tap_coolafile.exceptions import BadFileError, SettingError, StorageError
 from tap_coolafile.sources.base import FileItem
 
 if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
+
+_SKIPPED_BYTES = 1 << 20
 
 
 class OtherSource:
@@ -26,9 +31,11 @@ class OtherSource:
     def __init__(self, pattern: Pattern, settings: Settings) -> None:
         self._pattern = pattern
         self._params = settings.transport_params
-        if "*" in pattern.uri:
-            msg = f"uris: {pattern.scheme} is read one file at a time; it takes no glob"
-            raise SettingError(msg)
+        try:
+            smart_open.transport.get_transport(pattern.scheme)
+        except NotImplementedError:
+            msg = f"uris: neither the tap nor smart_open reads {pattern.scheme}://; check the scheme"
+            raise SettingError(msg) from None
 
     def files(self, after: str) -> t.Iterator[FileItem]:
         """Yield the file; see `Source.files`."""
@@ -41,13 +48,60 @@ class OtherSource:
             handle: t.BinaryIO = smart_open.open(
                 self._pattern.uri, "rb", transport_params=self._params, compression="disable"
             )
-            handle.seek(offset)
         except Exception as error:  # noqa: BLE001 - each client library raises its own kinds
             # Only the kind: the words of client libraries may quote the URI with its password.
             msg = f"{item.name} cannot be opened ({type(error).__name__}); check uris and transport_params"
             raise StorageError(msg) from None
-        return handle
+        return _Download(handle, item, offset)
 
     def now_ms(self) -> int:
         """Return this machine's clock; a file without a stamp takes it."""
         return time.time_ns() // 1_000_000
+
+
+class _Download:
+    """A file being read. Few of these storages can begin at a byte, so what precedes `offset` is read and dropped."""
+
+    def __init__(self, handle: t.BinaryIO, item: FileItem, offset: int) -> None:
+        self._handle = handle
+        self._item = item
+        self._offset = 0
+        self._ended = False
+        while left := offset - self._offset:
+            if not self.read(min(left, _SKIPPED_BYTES)):
+                self.close()
+                msg = f"{item.name} is shorter than the byte {offset} it was read up to"
+                raise BadFileError(msg)
+
+    def read(self, size: int, /) -> bytes:
+        """Read at most `size` bytes.
+
+        Raises:
+            BadFileError: the connection broke, or the server says that the file did not come whole.
+        """
+        if self._ended:
+            return b""
+        try:
+            data = self._handle.read(size)
+            if not data:
+                self._check_whole()
+        except Exception as error:  # noqa: BLE001 - as above
+            why = type(error).__name__
+            msg = f"{self._item.name} broke off at byte {self._offset} ({why}); the next run goes on there"
+            raise BadFileError(msg) from None
+        self._offset += len(data)
+        self._ended = not data
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+
+    def _check_whole(self) -> None:
+        """Ask an FTP server whether it sent all: a transfer that was cut off ends as a whole one does."""
+        ftp = getattr(self._handle, "conn", None)
+        if isinstance(ftp, ftplib.FTP):
+            sock = getattr(self._handle, "socket", None)
+            if isinstance(sock, ssl.SSLSocket):
+                sock.unwrap()
+            ftp.voidresp()
