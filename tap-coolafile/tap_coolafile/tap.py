@@ -225,8 +225,7 @@ class TapCoolaFile(Tap):
     @classmethod
     def _guarded(cls, work: t.Callable[[StopFlag], None]) -> int:
         """Do `work` with signals turned into a flag; return the exit code, and log what went wrong in one line."""
-        for name in _TALKATIVE:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        _silence(_TALKATIVE)
         stop = StopFlag()
         stop.install()
         try:
@@ -247,6 +246,13 @@ class TapCoolaFile(Tap):
             cls.logger.error("%s in %s line %s", type(failure).__name__, place.filename, place.lineno)  # noqa: TRY400 - as above
             return 1
         return stop.exit_code if stop.is_set() else 0
+
+
+def _silence(libraries: t.Iterable[str]) -> None:
+    """Let client libraries log what is critical alone, also by loggers that a logging configuration names."""
+    for name in (*libraries, *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in libraries:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _discover(tap: TapCoolaFile) -> None:
