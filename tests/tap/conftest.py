@@ -206,14 +206,20 @@ class WebServer:
     """A real web server; `files` maps paths to contents, `asked` lists its requests as `METHOD path range`."""
 
     def __init__(self) -> None:
-        """Start on a free port of loopback."""
+        """Start on a free port of loopback.
+
+        An ETag that is empty is not sent, nor is a time of change; without `lengths` a body ends with its connection.
+        """
         self.files: dict[str, bytes] = {}
         self.etags: dict[str, str] = {}
         self.asked: list[str] = []
+        self.refused: list[str] = []
         self.passwords: dict[str, str] = {}
         self.drop_after: list[int] = []
         self.ranges = True
         self.described = True
+        self.changed: str | None = "Mon, 15 Oct 2012 04:06:30 GMT"
+        self.lengths = True
         self.sent = 0
         self.head_status = 200
         outer = self
@@ -225,6 +231,10 @@ class WebServer:
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def etag(self, path: str) -> str:
+        """Return the ETag of a file: the one it was given, or one of its content."""
+        return self.etags.get(path, f'"{hash(self.files[path])}"')
 
     def stop(self) -> None:
         """Stop serving."""
@@ -246,22 +256,18 @@ class _FileHandler(http.server.BaseHTTPRequestHandler):
         web = self.web
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         web.asked.append(f"{self.command} {self.path} {self.headers.get('Range', '-')}")
-        if not body and web.head_status != http.HTTPStatus.OK:
-            self.send_error(web.head_status)
-            return
-        if path in web.passwords and self.headers.get("Authorization") != web.passwords[path]:
-            self.send_error(401)
-            return
-        if path not in web.files:
-            self.send_error(404)
+        begin = int(self.headers.get("Range", "bytes=0-")[6:-1]) if web.ranges else 0
+        if (refusal := self._refusal(path, begin, body=body)) is not None:
+            self.send_response(refusal)
+            self.send_header("Content-Length", "0")
+            if refusal == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                self.send_header("Content-Range", f"bytes */{len(web.files[path])}")
+            self.end_headers()
             return
         data = web.files[path]
-        begin = int(self.headers.get("Range", "bytes=0-")[6:-1]) if web.ranges else 0
         self.send_response(206 if begin else 200)
-        if web.described:
-            self.send_header("Content-Length", str(len(data) - begin))
-            self.send_header("ETag", web.etags.get(path, f'"{hash(data)}"'))
-            self.send_header("Last-Modified", "Mon, 15 Oct 2012 04:06:30 GMT")
+        for name, value in self._described(path, begin, body=body).items():
+            self.send_header(name, value)
         self.end_headers()
         if body:
             left = web.drop_after.pop(0) if web.drop_after else len(data)
@@ -269,6 +275,28 @@ class _FileHandler(http.server.BaseHTTPRequestHandler):
                 for at in range(begin, begin + left, 1 << 16):
                     self.wfile.write(data[at : min(at + (1 << 16), begin + left)])
                     web.sent += 1 << 16
+
+    def _refusal(self, path: str, begin: int, *, body: bool) -> int | None:
+        web = self.web
+        if not body and web.head_status != http.HTTPStatus.OK:
+            return web.head_status
+        if path in web.passwords and self.headers.get("Authorization") != web.passwords[path]:
+            return 401
+        if path not in web.files:
+            return 404
+        if self.headers.get("If-Match", web.etag(path)) != web.etag(path):
+            web.refused.append(f"If-Match {self.headers['If-Match']}")
+            return 412
+        return 416 if begin and begin >= len(web.files[path]) else None
+
+    def _described(self, path: str, begin: int, *, body: bool) -> dict[str, str]:
+        web, size = self.web, len(self.web.files[path])
+        headers = {"Content-Range": f"bytes {begin}-{size - 1}/{size}"} if begin else {}
+        if web.described:
+            headers |= {"Content-Length": str(size - begin)} if web.lengths or not body else {}
+            headers |= {"ETag": web.etag(path)} if web.etag(path) else {}
+            headers |= {"Last-Modified": web.changed} if web.changed else {}
+        return headers
 
     def log_message(self, *_: t.Any) -> None:
         """Say nothing: `asked` keeps what tests want to know."""

@@ -74,6 +74,56 @@ def test_a_file_that_changes_while_it_is_read_is_a_bad_file(web: WebServer) -> N
         whole(source, item)
 
 
+@pytest.mark.parametrize(("changed", "longer"), [("Tue, 16 Oct 2012 04:06:30 GMT", b""), (None, b"more")])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_file_without_etag_that_changes_while_it_is_read_is_a_bad_file(
+    web: WebServer, changed: str | None, longer: bytes, *, ranges: bool
+) -> None:
+    web.files["/a.json"], web.etags["/a.json"], web.ranges = BODY, "", ranges
+    source, item = opened(web)
+    web.drop_after = [300_000]
+    handle = source.open(item, 0)
+    assert handle.read(300_000) == BODY[:300_000]
+    web.files["/a.json"], web.changed = b"x" * len(BODY) + longer, changed
+    with pytest.raises(BadFileError, match="changed while it was read"):
+        handle.read(100_000)
+    handle.close()
+
+
+def test_the_etag_is_a_precondition(web: WebServer) -> None:
+    web.files["/a.json"] = BODY
+    source, item = opened(web)
+    web.files["/a.json"] = b"x" * len(BODY)
+    with pytest.raises(BadFileError, match="changed while it was read"):
+        whole(source, item, 5000)
+    assert web.refused == [f"If-Match {item.etag}"]
+
+
+def test_a_server_without_ranges_that_drops_again_and_again_is_read_whole(web: WebServer) -> None:
+    web.files["/a.json"], web.ranges = BODY, False
+    source, item = opened(web)
+    web.drop_after = [300_000, 200_000, 100, 400_000]
+    assert whole(source, item) == BODY
+
+
+def test_a_body_that_tells_no_length_and_ends_early_is_taken_up_at_its_byte(web: WebServer) -> None:
+    web.files["/a.json"], web.lengths = BODY, False
+    source, item = opened(web)
+    web.drop_after = [300_000]
+    assert whole(source, item) == BODY
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_file_read_to_its_last_byte_but_not_yet_done_is_done_by_the_next_run(
+    place: Workplace, web: WebServer, *, described: bool
+) -> None:
+    web.files["/a.json"], web.described = "".join(event(number) + "\n" for number in range(1000)).encode(), described
+    config = {"uris": f"{web.url}/a.json", "state_interval_rows": 1000}
+    states = [message["value"] for message in place.sync(**config).of("STATE")]
+    at_its_end = states[1]
+    assert place.sync(state=at_its_end, **config).users == []
+
+
 def test_a_missing_file_is_told(web: WebServer) -> None:
     with pytest.raises(MissingFileError, match="HTTP 404"):
         opened(web)

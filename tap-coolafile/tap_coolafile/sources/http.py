@@ -27,6 +27,7 @@ _CONNECT_S = 10
 _ATTEMPTS = 5
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 PAUSE_S = 0.2
+_SHORTER = "{} is shorter than the byte {} it was read up to"
 _IDENTITY = {"Accept-Encoding": "identity"}
 
 
@@ -49,7 +50,7 @@ class HttpSource:
         headers = response.headers
         stamp = _stamp_ms(headers.get("Last-Modified"))
         self._skew_ms = (_stamp_ms(headers.get("Date")) or _now_ms()) - _now_ms()
-        size = int(headers.get("Content-Length", "-1"))
+        size = _number(headers.get("Content-Length"))
         etag = headers.get("ETag") or f"{size}-{headers.get('Last-Modified', '')}"
         if not any(name in headers for name in ("ETag", "Last-Modified", "Content-Length")):
             _LOGGER.warning(
@@ -68,23 +69,28 @@ class HttpSource:
         """Return the server's clock, as its last answer told it."""
         return _now_ms() + self._skew_ms
 
-    def connect(self, item: FileItem, offset: int) -> requests.Response:
-        """GET `item` from `offset` on, the body not yet read."""
+    def connect(self, item: FileItem, offset: int) -> tuple[requests.Response | None, int]:
+        """GET `item` from `offset` on; return the answer, its body not yet read, and the byte at which that begins.
+
+        Of a file that ends there, nothing is asked.
+        """
+        if 0 <= item.size <= offset:
+            return None, offset
         headers = {"Range": f"bytes={offset}-"} if offset else {}
+        if item.etag.startswith('"'):  # a weak one never matches
+            headers["If-Match"] = item.etag
         response = self._ask("GET", headers)
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             response.close()
-            msg = f"{item.name} is shorter than the byte {offset} it was read up to"
-            raise BadFileError(msg)
-        self._refuse(response)
-        found = response.headers.get("ETag")
-        if found and item.etag and found != item.etag:
+            if response.headers.get("Content-Range") == f"bytes */{offset}":
+                return None, offset
+            raise BadFileError(_SHORTER.format(item.name, offset))
+        if response.status_code == requests.codes.precondition_failed or (response.ok and not _is_same(response, item)):
             response.close()
             msg = f"{item.name} changed while it was read; the next run reads it as a changed file"
             raise BadFileError(msg)
-        if offset and response.status_code == requests.codes.ok:
-            _skip(response, offset)
-        return response
+        self._refuse(response)
+        return response, offset if response.status_code == requests.codes.partial_content else 0
 
     def _ask(self, method: str, headers: dict[str, str]) -> requests.Response:
         """Send one request, again after a pause where the server or the network asks for patience."""
@@ -133,7 +139,7 @@ class _Download:
         self._source = source
         self._item = item
         self._offset = offset
-        self._response = source.connect(item, offset)
+        self._response, self._at = source.connect(item, offset)
 
     def read(self, size: int, /) -> bytes:
         """Read at most `size` bytes.
@@ -143,30 +149,56 @@ class _Download:
             BadFileError: the file changed meanwhile.
         """
         for attempt in range(1, _ATTEMPTS + 1):
+            if self._response is None:
+                return b""
             try:
-                data: bytes = self._response.raw.read(size)
+                data = self._read(self._response, size)
             except (urllib3.exceptions.HTTPError, OSError):
                 self._response.close()
                 time.sleep(min(PAUSE_S * 2**attempt, 5))
-                self._response = self._source.connect(self._item, self._offset)
+                self._response, self._at = self._source.connect(self._item, self._offset)
             else:
-                self._offset += len(data)
+                self._offset = self._at = self._at + len(data)
                 return data
         msg = f"{self._item.name} broke off {_ATTEMPTS} times at byte {self._offset}"
         raise StorageError(msg)
 
     def close(self) -> None:
         """Close the connection."""
-        self._response.close()
+        if self._response is not None:
+            self._response.close()
+
+    def _read(self, response: requests.Response, size: int) -> bytes:
+        """Read on from the byte reached; what a server that ignores ranges sends before it is passed over."""
+        while left := self._offset - self._at:
+            skipped = len(response.raw.read(min(left, 1 << 20)))
+            if not skipped:
+                raise BadFileError(_SHORTER.format(self._item.name, self._offset))
+            self._at += skipped
+        data: bytes = response.raw.read(size)
+        if not data and self._offset < self._item.size:
+            # Where an answer does not say how long it is, a break looks like an end.
+            msg = "the body ends too early"
+            raise ConnectionError(msg)
+        return data
 
 
-def _skip(response: requests.Response, count: int) -> None:
-    """Read past what was read before: the server ignored the range asked for."""
-    while count:
-        data = response.raw.read(min(count, 1 << 20))
-        if not data:
-            return
-        count -= len(data)
+def _is_same(response: requests.Response, item: FileItem) -> bool:
+    """Tell whether an answer is about the file as it was described: by ETag, or else by time of change and size."""
+    headers = response.headers
+    described = f"{item.size}-"
+    if not item.etag.startswith(described):
+        return headers.get("ETag", item.etag) == item.etag
+    changed = item.etag.removeprefix(described)
+    if changed and headers.get("Last-Modified", changed) != changed:
+        return False
+    is_part = response.status_code == requests.codes.partial_content
+    size = _number(headers.get("Content-Range", "").rpartition("/")[2] if is_part else headers.get("Content-Length"))
+    return item.size <= 0 or size in {-1, item.size}
+
+
+def _number(header: str | None) -> int:
+    return int(header) if header and header.isdecimal() else -1
 
 
 def _stamp_ms(value: str | None) -> int | None:
