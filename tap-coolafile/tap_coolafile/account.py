@@ -11,7 +11,7 @@ import typing as t
 from tap_coolafile.exceptions import BadFileError, StoppedError, TapError
 from tap_coolafile.rejects import RejectsFile
 from tap_coolafile.report import Report, as_words
-from tap_coolafile.sources import transport_params
+from tap_coolafile.sources import writer
 
 if t.TYPE_CHECKING:
     import logging
@@ -36,7 +36,7 @@ class Account:
             settings.rejects_path,
             run_id=run_id,
             stream=settings.stream_name,
-            transport_params=lambda uri: transport_params(uri, settings),
+            writer=lambda uri: writer(uri, settings),
         )
         self.withheld: set[str] = set()
         self._learned: list[tuple[str, str]] = []

@@ -18,23 +18,24 @@ from tap_coolafile.exceptions import SettingError, StorageError
 from tap_coolafile.paths import encoded, text_of
 from tap_coolafile.uris import redacted
 
+if t.TYPE_CHECKING:
+    from tap_coolafile.sources import Write
+
 _HELD_BYTES = 8 << 20
 
 
 class RejectsFile:
     """The rejects of one run; no file appears before the first of them.
 
-    `transport_params` tells what smart_open is to open a URI with; it is asked once, for the first reject.
+    `writer` returns what writes below a URI; it is asked once, for the first reject.
     """
 
-    def __init__(
-        self, path: str, *, run_id: str, stream: str, transport_params: t.Callable[[str], dict[str, t.Any]]
-    ) -> None:
+    def __init__(self, path: str, *, run_id: str, stream: str, writer: t.Callable[[str], Write]) -> None:
         self._path = path.removeprefix("file://")  # a local folder, by its other name
         self._run_id = run_id
         self._stream = stream
-        self._transport_params = transport_params
-        self._params: dict[str, t.Any] | None = None
+        self._writer = writer
+        self._write: Write | None = None
         self._lines: list[bytes] = []
         self._held = 0
         self._local: t.BinaryIO | None = None
@@ -76,7 +77,7 @@ class RejectsFile:
         """Make everything added so far durable.
 
         Raises:
-            StorageError: it cannot be written; the message names `rejects_path`.
+            StorageError: it cannot be written; the message names `rejects_path` or who was to be signed in to.
             SettingError: the library for its storage is not installed, or has nobody to sign in as.
         """
         if not self._lines:
@@ -87,7 +88,7 @@ class RejectsFile:
                 self._write_part(data)
             else:
                 self._append(data)
-        except SettingError:
+        except (SettingError, StorageError):
             raise
         except Exception as error:  # noqa: BLE001 - each client library raises its own kinds
             words = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
@@ -116,15 +117,12 @@ class RejectsFile:
 
     def _write_part(self, data: bytes) -> None:
         """Write one object; object storages cannot append, so a run that is secured again starts the next part."""
-        import smart_open  # noqa: PLC0415 - half a second that most runs do not need
-
         self._parts += 1
         suffix = f".{self._parts}" if self._parts > 1 else ""
         uri = f"{self._path.rstrip('/')}/{self._day()}/{self._run_id}{suffix}.json"
-        if self._params is None:
-            self._params = self._transport_params(self._path)
-        with smart_open.open(uri, "wb", transport_params=self._params, compression="disable") as handle:
-            handle.write(data)
+        if self._write is None:
+            self._write = self._writer(self._path)
+        self._write(uri, data)
         self._written = self._written or uri
 
     def _day(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from tap_coolafile.exceptions import StorageError
 from tap_coolafile.rejects import RejectsFile
+from tap_coolafile.sources.other import writer
 from tests.tap.conftest import Workplace, event
 
 if t.TYPE_CHECKING:
@@ -19,7 +20,7 @@ if t.TYPE_CHECKING:
 
 
 def rejects(path: str, **more: t.Any) -> RejectsFile:
-    return RejectsFile(path, run_id="run1", stream="events", transport_params=lambda _: more)
+    return RejectsFile(path, run_id="run1", stream="events", writer=lambda _: writer(more))
 
 
 def add(file: RejectsFile, row: bytes = b"{broken") -> None:

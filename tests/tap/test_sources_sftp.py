@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -115,3 +116,31 @@ def test_a_password_in_a_uri_is_told_nowhere(place: Workplace, server: SftpServe
     assert run.code == 1
     assert "geheim" not in run.log
     assert "geheim" not in run.text
+
+
+def test_rejects_are_kept_there_with_the_taps_own_credentials(place: Workplace, server: SftpServer) -> None:
+    place.write("a.json", event(1), "{broken")
+    folder = place.folder / "kept" / "here"
+    run = place.sync(rejects_path=f"{server.url}{folder}", **server.settings())
+    assert run.users == ["u1"]
+    (kept,) = folder.rglob("*.json")
+    assert json.loads(kept.read_text())["row"] == "{broken"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert run.report["rejects"] == f"sftp://127.0.0.1:{server.port}{kept}"
+
+
+def test_rejects_are_not_given_to_an_impostor(place: Workplace, server: SftpServer) -> None:
+    place.write("a.json", event(1), "{broken")
+    server.know("stranger")
+    signed_in = (server.folder / "log").read_text().count("Accepted publickey")
+    with pytest.raises(StorageError, match="it may be an impostor"):
+        place.sync(rejects_path=f"{server.url}{place.folder}/kept", **server.settings())
+    server.know("host")
+    assert not (place.folder / "kept").exists()
+    assert (server.folder / "log").read_text().count("Accepted publickey") == signed_in
+
+
+def test_what_to_install_is_told(place: Workplace) -> None:
+    log = place.without("paramiko", uris="sftp://user@127.0.0.1/in/")
+    assert "sftp:// needs paramiko: pip install 'tap-coolafile[sftp]'" in log
+    assert "Traceback" not in log

@@ -10,7 +10,10 @@ if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
     from tap_coolafile.uris import Pattern
 
-__all__ = ["FileItem", "Handle", "Source", "open_source", "transport_params"]
+Write = t.Callable[[str, bytes], None]
+"""Writes a file or object of that URI; returns once it is durable."""
+
+__all__ = ["FileItem", "Handle", "Source", "Write", "open_source", "writer"]
 
 
 def open_source(pattern: Pattern, settings: Settings, check: t.Callable[[], None]) -> Source:
@@ -56,12 +59,24 @@ def _connected(pattern: Pattern, settings: Settings) -> Source:
     return OtherSource(pattern, settings)
 
 
-def transport_params(uri: str, settings: Settings) -> dict[str, t.Any]:
-    """Return what smart_open needs to open `uri` with the credentials of the settings.
+def writer(uri: str, settings: Settings) -> Write:
+    """Return what writes a whole file or object below `uri`, with the credentials of the settings.
 
     Raises:
+        StorageError: signing in failed.
         SettingError: the library for that scheme is not installed, or has nobody to sign in as.
     """
+    if uri.partition("://")[0].lower() in {"sftp", "ssh", "scp"}:  # by smart_open, any server would do
+        from tap_coolafile.sources import sftp_client  # noqa: PLC0415 - see above
+
+        return sftp_client.writer(uri, settings)
+    from tap_coolafile.sources.other import writer as by_smart_open  # noqa: PLC0415 - see above
+
+    return by_smart_open(_transport_params(uri, settings))
+
+
+def _transport_params(uri: str, settings: Settings) -> dict[str, t.Any]:
+    """Return what smart_open needs to open `uri` with the credentials of the settings."""
     scheme = uri.partition("://")[0].lower()
     made: t.Any = None
     if "client" in settings.transport_params:

@@ -59,6 +59,16 @@ class OtherSource:
         return time.time_ns() // 1_000_000
 
 
+def writer(params: dict[str, t.Any]) -> t.Callable[[str, bytes], None]:
+    """Return what writes an object by smart_open, which is told `params`; see `sources.writer`."""
+
+    def write(uri: str, data: bytes) -> None:
+        with smart_open.open(uri, "wb", transport_params=params, compression="disable") as handle:
+            handle.write(data)
+
+    return write
+
+
 class _Download:
     """A file being read. Few of these storages can begin at a byte, so what precedes `offset` is read and dropped."""
 

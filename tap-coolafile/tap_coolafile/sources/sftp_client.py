@@ -11,14 +11,15 @@ import threading
 import time
 import typing as t
 import urllib.parse
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tap_coolafile.exceptions import SettingError, StorageError
+from tap_coolafile.uris import parse
 
 try:
     import paramiko
 except ImportError:
-    missing = "sftp needs paramiko; install tap-coolafile[sftp]"
+    missing = "sftp:// needs paramiko: pip install 'tap-coolafile[sftp]'"
     raise SettingError(missing) from None
 
 if t.TYPE_CHECKING:
@@ -135,6 +136,27 @@ class Line:
     def close(self) -> None:
         """Let the connection serve others."""
         self._connections.give_back(self._sftp)
+
+
+def writer(uri: str, settings: Settings) -> t.Callable[[str, bytes], None]:
+    """Return what writes a file below `uri`, for its owner alone, and the folders it lies in; see `sources.writer`.
+
+    Raises:
+        StorageError: as `Connections`.
+    """
+    line = Line(Connections(parse(uri), settings))
+    return lambda uri, data: line.ask(lambda sftp: _write(sftp, parse(uri).path, data))
+
+
+def _write(sftp: paramiko.SFTPClient, path: str, data: bytes) -> None:
+    for folder in reversed(PurePosixPath(path).parents):
+        try:
+            sftp.stat(str(folder))
+        except FileNotFoundError:
+            sftp.mkdir(str(folder), 0o700)
+    with sftp.open(path, "wb") as file:
+        file.chmod(0o600)
+        file.write(data)
 
 
 def quiet(file: t.Any) -> t.Any:
