@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import typing as t
 from pathlib import Path
 
@@ -80,6 +81,35 @@ def test_a_file_that_changed_or_vanished_after_it_was_listed_is_a_bad_file(
     path.unlink()
     with pytest.raises(BadFileError, match="vanished"):
         found.open(item, 0)
+
+
+@pytest.mark.parametrize("again", [b"y" * 100_000, b"y" * 200_000, b"x" * 99_000 + b"y" * 2000])
+def test_a_file_written_over_while_it_is_read_is_a_bad_file(place: Workplace, server: SftpServer, again: bytes) -> None:
+    path = place.write("a.json", "x" * 100_000, end="")
+    found = source(server, str(path))
+    (item,) = found.files("")
+    handle = found.open(item, 10)
+    assert handle.read(200_000) == b"x" * 99_990
+    path.write_bytes(again)
+    os.utime(path, (item.mtime_ms / 1000 + 5,) * 2)  # stamps of SFTP are whole seconds
+    with pytest.raises(BadFileError, match="changed while it was read"):
+        handle.read(10)
+    handle.close()
+
+
+def test_a_file_that_only_grows_or_goes_while_it_is_read_is_read_as_it_was_listed(
+    place: Workplace, server: SftpServer
+) -> None:
+    path = place.write("a.json", "x" * 100_000, end="")
+    found = source(server, str(path))
+    (item,) = found.files("")
+    handle = found.open(item, 0)
+    with path.open("ab") as file:
+        file.write(b"more")
+    assert handle.read(200_000) == b"x" * 100_000
+    path.unlink()  # what was read whole may go
+    assert handle.read(10) == b""
+    handle.close()
 
 
 def test_a_missing_file_is_told(place: Workplace, server: SftpServer) -> None:

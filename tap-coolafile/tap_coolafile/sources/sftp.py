@@ -1,6 +1,7 @@
 """Files behind SFTP, through paramiko: folders walked in path order, files read from an offset up to their listed size.
 
-A connection that drops is made anew, and reading goes on at its byte if the file is still the same.
+A connection that drops is made anew, and reading goes on at its byte if the file is still the same. A file may grow
+meanwhile; one that was written over is a bad file, which its stamp tells, or, if it grew too, its bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ if t.TYPE_CHECKING:
     from tap_coolafile.sources.base import Handle
     from tap_coolafile.uris import Pattern
 
+_EDGE = 4096
 _REQUEST_BYTES = 32_768  # what servers answer at most in one piece
+
+_CHANGED = "{} changed while it was read; the next run reads it as a changed file"
 
 _Entries = dict[str, "paramiko.SFTPAttributes"]
 
@@ -98,7 +102,8 @@ class _Download:
     def __init__(self, source: SftpSource, item: FileItem, offset: int) -> None:
         self._source = source
         self._item = item
-        self._offset = offset
+        self._begin = self._offset = offset
+        self._first = self._last = b""
         self._line = Line(source.connections)
         self._opened: tuple[paramiko.SFTPClient, paramiko.SFTPFile] | None = None
         try:
@@ -116,12 +121,16 @@ class _Download:
         end = min(self._offset + size, self._item.size)
         pieces = [(at, min(_REQUEST_BYTES, end - at)) for at in range(self._offset, end, _REQUEST_BYTES)]
         if not pieces:
+            self._ask(self._check)
             return b""
         data: bytes = self._ask(lambda sftp: b"".join(self._handle(sftp).readv(pieces)))
         if not data:
             msg = f"{self._item.name} became shorter while it was read; the next run reads it as a changed file"
             raise BadFileError(msg)
         self._offset += len(data)
+        if len(self._first) < _EDGE:
+            self._first = (self._first + data)[:_EDGE]
+        self._last = (self._last + data[-_EDGE:])[-_EDGE:]
         return data
 
     def close(self) -> None:
@@ -142,13 +151,23 @@ class _Download:
             msg = f"{self._item.name} broke off {ATTEMPTS} times at byte {self._offset}"
             raise BadFileError(msg) from None
 
+    def _check(self, sftp: paramiko.SFTPClient) -> None:
+        """Compare the file with what was listed or, where it grew since, with the first and last bytes read of it."""
+        file = self._handle(sftp)
+        found = self._source.described(self._item.path, file.stat())  # of what is open: by its name it may be gone
+        is_same = found.etag == self._item.etag
+        if found.size > self._item.size:
+            edges = [(self._begin, len(self._first)), (self._offset - len(self._last), len(self._last))]
+            is_same = b"".join(file.readv([edge for edge in edges if edge[1]])) == self._first + self._last
+        if not is_same:
+            raise BadFileError(_CHANGED.format(self._item.name))
+
     def _handle(self, sftp: paramiko.SFTPClient) -> paramiko.SFTPFile:
         """Return the file, open on this connection, if it is still the one that was listed."""
         if self._opened is None or self._opened[0] is not sftp:
             found = self._source.described(self._item.path, sftp.stat(self._item.path))
             if found.etag != self._item.etag:
-                msg = f"{self._item.name} changed while it was read; the next run reads it as a changed file"
-                raise BadFileError(msg)
+                raise BadFileError(_CHANGED.format(self._item.name))
             self._opened = sftp, quiet(sftp.open(self._item.path, "rb", 0))
         return self._opened[1]
 
