@@ -70,7 +70,8 @@ class ObjectServer:
         """Answer each request after `delay_ms`, and some of them wrongly.
 
         A fault applies to the requests whose line holds `on`, the first `times` of them. It answers `status` with the
-        error `code`; or `breaks` after so many bytes; or `hangs` after so many; or calls the object's class `archived`.
+        error `code`; or `breaks` after so many bytes; or `hangs` after so many; or calls the object's class `archived`;
+        or lists in `reverse`.
         """
         self._ask("PUT", {"delay_ms": delay_ms, "faults": list(faults)})
 
@@ -147,7 +148,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if cut:
             said += f"<NextContinuationToken>{escape(keys[-1])}</NextContinuationToken>"
         kind = "GLACIER" if self.fault.get("archived") else "STANDARD"
-        for key in keys:
+        for key in reversed(keys) if "reverse" in self.fault else keys:
             stat = (root / key).stat()
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(stat.st_mtime))
             said += (

@@ -19,6 +19,7 @@ from tests.tap.conftest import Workplace, checked, event
 if t.TYPE_CHECKING:
     from tests.object_server import ObjectServer
     from tests.s3_server import S3Server
+    from tests.tap.conftest import WebServer
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +205,7 @@ def test_whoever_asks_pays_only_if_a_setting_says_so(place: Workplace, objects: 
         ("GET /refusing/a.json", "RequestTimeTooSkewed", "clock differs too much"),
         ("GET /refusing?", "ExpiredToken", "the session token has expired"),
         ("GET /refusing/a.json", "ExpiredToken", "the session token has expired"),
-        ("GET /refusing?", "AuthorizationHeaderMalformed", "another region"),
+        ("GET /refusing?", "AuthorizationHeaderMalformed", "another region; check aws_region"),
         ("GET /refusing?", "InvalidAccessKeyId", "the access key is not known"),
     ],
 )
@@ -220,7 +221,7 @@ def test_an_answer_that_refuses_is_one_line_that_explains_it(
     assert "sesame" not in str(caught.value)
 
 
-@pytest.mark.parametrize("code", ["SlowDown", "Throttling", "503"])
+@pytest.mark.parametrize("code", ["SlowDown", "Throttling", "429", "503", "InternalError", "ServiceUnavailable"])
 def test_a_server_that_asks_for_patience_again_and_again_is_told(code: str) -> None:
     # Built here, as botocore asks for a quarter of a minute before it raises this.
     error = botocore.exceptions.ClientError({"Error": {"Code": code}}, "GetObject")
@@ -278,6 +279,35 @@ def test_the_clock_is_the_servers(s3: S3Server, bucket: str) -> None:
     found = source(s3, f"s3://{bucket}/in/")
     keys(found)
     assert found.now_ms() > 1_600_000_000_000
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/in/", "s3://bucket/a.json"])
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [
+        (200, b""),
+        (200, b"<html><body>welcome</body></html>"),
+        (200, b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"),
+        (404, b"<html>nothing here"),
+    ],
+)
+def test_a_server_that_does_not_speak_the_protocol_is_told(web: WebServer, uri: str, status: int, page: bytes) -> None:
+    is_head = uri.endswith("json")
+    web.files["/bucket" if not is_head else "/bucket/a.json"], web.described = page, False
+    if status != 200:
+        web.files.clear()
+    given = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "aws_endpoint_url": web.url}
+    words = "does not exist" if is_head and status != 200 else "does not speak S3's protocol; check aws_endpoint_url"
+    with pytest.raises(StorageError, match=words):
+        keys(S3Source(parse(uri), checked(uri, **given)))
+
+
+def test_a_listing_in_another_order_ends_the_run(objects: ObjectServer) -> None:
+    objects.put("unordered", {"b.json": b"x", "a.json": b"x"})
+    objects.behave({"on": "GET /unordered?", "reverse": True})
+    found = S3Source(parse("s3://unordered/"), checked("s3://unordered/", **objects.settings()))
+    with pytest.raises(StorageError, match=r"lists a\.json after b\.json, as directory buckets do"):
+        keys(found)
 
 
 def test_what_is_no_name_of_a_role_is_told_by_its_setting() -> None:

@@ -1,7 +1,8 @@
 """Files in S3, or a server that speaks its protocol, through boto3: listed by pages, read by GetObject from an offset.
 
-Every refusal of the server becomes one sentence that names the bucket, the call that was denied, and the settings to
-check. A role, where one is set, is assumed before any other call.
+Listings must come in the order of keys; one in another order ends the run, since a pass that goes on after a key would
+miss what the server lists before it. Every refusal of the server becomes one sentence that names the bucket, the call
+that was denied, and the settings to check. A role, where one is set, is assumed before any other call.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import typing as t
 
 import botocore.exceptions
+import botocore.parsers
 import urllib3
 
-from tap_coolafile.exceptions import SettingError
+from tap_coolafile.exceptions import SettingError, StorageError
 from tap_coolafile.sources.base import FileItem
 from tap_coolafile.sources.remote import Clock, Download, Patience
 from tap_coolafile.sources.s3_client import client
-from tap_coolafile.sources.s3_refusals import refusal
+from tap_coolafile.sources.s3_refusals import foreign, refusal
 
 if t.TYPE_CHECKING:
     from tap_coolafile.configuration import Settings
@@ -25,7 +27,11 @@ if t.TYPE_CHECKING:
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _AWAY = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
 _BROKEN = (botocore.exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError)
-Failure = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+Failure = (
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+    botocore.parsers.ResponseParserError,
+)
 
 
 class S3Source:
@@ -58,19 +64,30 @@ class S3Source:
             narrowed["StartAfter"] = after
         if self._pattern.is_flat:
             narrowed["Delimiter"] = "/"
+        last = ""
         for page in self._pages(narrowed):
             for found in page.get("Contents", ()):
+                key = found["Key"]
+                if key < last:
+                    msg = (
+                        f"bucket {self._pattern.place} lists {key} after {last}, as directory buckets do, so that a "
+                        f"pass in order would miss files; name its objects one by one in uris"
+                    )
+                    raise StorageError(msg)
+                last = key
                 # Some servers ignore StartAfter.
-                if found["Key"] > after and self._pattern.matches_object(found["Key"]):
-                    yield self._item(found["Key"], found["Size"], found)
+                if key > after and self._pattern.matches_object(key):
+                    yield self._item(key, found["Size"], found)
 
     def _pages(self, narrowed: dict[str, t.Any]) -> t.Iterator[dict[str, t.Any]]:
         # Not by boto3's paginator: after a failed page it ends as if there were no more.
         while True:
             page: dict[str, t.Any] = self._call("ListBucket", lambda: self._client.list_objects_v2(**narrowed))
             self._set_clock(page)
+            if "IsTruncated" not in page or (page["IsTruncated"] and "NextContinuationToken" not in page):
+                raise foreign(self._pattern.place, "ListBucket")
             yield page
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
             narrowed["ContinuationToken"] = page["NextContinuationToken"]
 
@@ -98,6 +115,8 @@ class S3Source:
             self._pattern.name,
         )
         self._set_clock(found)
+        if not {"LastModified", "ETag", "ContentLength"} <= found.keys():
+            raise foreign(self._pattern.place, "HeadObject")
         if self._pattern.path > after:
             yield self._item(self._pattern.path, found["ContentLength"], found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import botocore.exceptions
+import botocore.parsers
 
 from tap_coolafile.exceptions import ArchivedFileError, StorageError, TapError
 from tap_coolafile.sources.refusals import object_refusal
@@ -22,7 +23,6 @@ _DENIED = {
     "InvalidClientTokenId": "the access key is not known",
     "UnrecognizedClientException": "the access key is not known",
     "SignatureDoesNotMatch": "the secret key does not belong to the access key",
-    "AuthorizationHeaderMalformed": "the signature is for another region",
     "ExpiredToken": "the session token has expired",
     "ExpiredTokenException": "the session token has expired",
     "TokenRefreshRequired": "the session token has expired",
@@ -30,14 +30,16 @@ _DENIED = {
     "RequestTimeTooSkewed": "this machine's clock differs too much from the server's; set the clock",
     "RequestExpired": "this machine's clock differs too much from the server's; set the clock",
 }
+_BUSY = "the server asks for fewer requests, also after waiting; run again later"
+_AILING = "the server is not available, also after waiting; run again later"
 _ELSEWHERE = {
     "NoSuchBucket": "the bucket does not exist; check uris and aws_endpoint_url",
     "PermanentRedirect": "the bucket is in another region; check aws_region",
     "301": "the bucket is in another region; check aws_region",
     "IllegalLocationConstraintException": "the bucket is in another region; check aws_region",
-    "SlowDown": "the server asks for fewer requests, also after waiting; run again later",
-    "Throttling": "the server asks for fewer requests, also after waiting; run again later",
-    "503": "the server is not available, also after waiting; run again later",
+    "AuthorizationHeaderMalformed": "the signature is for another region; check aws_region",
+    **dict.fromkeys(("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "429"), _BUSY),
+    **dict.fromkeys(("InternalError", "ServiceUnavailable", "RequestTimeout", "500", "502", "503", "504"), _AILING),
 }
 _OF_OBJECT = {"404": 404, "NoSuchKey": 404, "NotFound": 404, "PreconditionFailed": 412, "412": 412, "InvalidRange": 416,
               "416": 416}  # fmt: skip
@@ -68,13 +70,23 @@ def refusal(error: Exception, call: str, bucket: str, settings: Settings, name: 
         if call == "signing in":  # before any bucket is asked for, a role is
             what = "the name of the role or its external id; check aws_role_arn and aws_external_id"
         msg = f"bucket {bucket}: {call} refuses {what}"
+    elif isinstance(error, botocore.parsers.ResponseParserError):
+        return foreign(bucket, call)
     else:
         msg = f"bucket {bucket}: {call} failed ({type(error).__name__}); {_advice(settings)}"
     return StorageError(msg)
 
 
+def foreign(bucket: str, call: str) -> StorageError:
+    """Say that an answer is none of S3's, as of a web page."""
+    return StorageError(f"bucket {bucket}: what answers {call} does not speak S3's protocol; check aws_endpoint_url")
+
+
 def _from_code(code: str, call: str, place: str, bucket: str, settings: Settings) -> TapError:
-    told = object_refusal(_OF_OBJECT.get(code, 0), place, literal=call == "HeadObject")
+    status = _OF_OBJECT.get(code, 0)
+    if status and place == f"s3://{bucket}":  # not an answer of S3's to a call about a bucket
+        return foreign(bucket, call)
+    told = object_refusal(status, place, literal=call == "HeadObject")
     if told is not None:
         return told
     if code == "InvalidObjectState":
