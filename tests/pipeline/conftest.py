@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from tests.commands import BIN, Finished, run, write_config
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 UV = BIN / "uv"
 
@@ -65,12 +64,14 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> t.Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
+def postgres() -> t.Iterator[str]:
     """The URI of a real PostgreSQL, empty at first."""
-    # It looks up the user's run-time folder, which a machine without a login session lacks.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    import pgserver  # noqa: PLC0415 - see above
+    # Not below pytest's own folder, which another session closes to the user that the server runs as.
+    with tempfile.TemporaryDirectory() as folder:
+        # It looks up the user's run-time folder, which a machine without a login session lacks.
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        import pgserver  # noqa: PLC0415 - see above
 
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield server.get_uri()
+        server.cleanup()

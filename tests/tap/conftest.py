@@ -27,6 +27,7 @@ if t.TYPE_CHECKING:
     from tap_coolafile.stream import EventStream
 
 TAP = str(Path(sys.executable).with_name("tap-coolafile"))
+_HANGS_SECONDS = 250  # a run that takes longer: less than what pytest allows a test, far more than any takes
 
 # ruff: noqa: E501 - the sample rows stand as they are printed
 _SEED = """\
@@ -135,7 +136,9 @@ class Workplace:
     def run(self, *arguments: str, env: dict[str, str] | None = None, **given: t.Any) -> Run:
         """Run the tap as a process, to its end."""
         command = self.command(*arguments, **given)
-        done = subprocess.run(command, capture_output=True, check=False, cwd=self.folder, env=env, timeout=60)
+        done = subprocess.run(
+            command, capture_output=True, check=False, cwd=self.folder, env=env, timeout=_HANGS_SECONDS
+        )
         plain = "--about" in arguments or "--discover" in arguments or "--version" in arguments
         run = Run(b"" if plain else done.stdout, done.stderr.decode(), done.returncode)
         run.text = done.stdout.decode()
@@ -147,7 +150,7 @@ class Workplace:
             f"import sys; sys.modules[{module!r}] = None; from tap_coolafile.tap import TapCoolaFile as tap; tap.cli()"
         )
         command = [sys.executable, "-c", program, *self.command(**config)[1:]]
-        done = subprocess.run(command, capture_output=True, check=False, cwd=self.folder, timeout=60)
+        done = subprocess.run(command, capture_output=True, check=False, cwd=self.folder, timeout=_HANGS_SECONDS)
         assert done.returncode == 1
         return done.stderr.decode()
 

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import typing as t
+from itertools import pairwise
 
 import pytest
 
@@ -119,4 +120,5 @@ def test_killed_twenty_times_nothing_is_missing_and_only_what_was_never_answered
     summary = sandbox.summary()
     assert summary["distinct"] == total
     assert summary["events"] - total <= sum(doubts)
-    assert max(doubts) <= CALLS * SIZE
+    for before, now in pairwise([0, *doubts]):
+        assert now <= before + CALLS * SIZE  # a kill adds the calls under way; until a state passes it, a doubt stays
