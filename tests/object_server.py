@@ -168,12 +168,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("If-Match", etag) != etag:
             self._send(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             return
-        begin = int(self.headers.get("Range", "bytes=0-")[6:].partition("-")[0])
+        first, _, last = self.headers.get("Range", "bytes=0-")[6:].partition("-")
+        begin, end = int(first), min(int(last or len(data)) + 1, len(data))
         stamp = email.utils.formatdate(path.stat().st_mtime, usegmt=True)
         extra = {"ETag": etag, "Last-Modified": stamp}
-        if begin:
-            extra["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
-        self._send(206 if begin else 200, data[begin:], **extra)
+        if "Range" in self.headers:
+            extra["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
+        self._send(206 if "Range" in self.headers else 200, data[begin:end], **extra)
 
     def _send(self, status: int, body: bytes, **headers: str) -> None:
         self.send_response(status)

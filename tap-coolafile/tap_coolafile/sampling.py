@@ -1,7 +1,8 @@
 """Discovery: in go listings, out come the properties and types of the first rows of the newest files.
 
-Reads at most `sample_rows` rows and 4 MiB, from at most 20 files, each from its beginning; downloads no file whole.
-Invalid rows are passed over: they are for a run to report.
+Reads at most `sample_rows` rows and 4 MiB, from at most 20 files, each from its beginning. Object storages are asked
+for that range alone; elsewhere the connection is closed once enough was read. Invalid rows are passed over: they are
+for a run to report.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import typing as t
+
+import msgspec
 
 from tap_coolafile import reading
 from tap_coolafile.exceptions import BadFileError
@@ -93,6 +96,7 @@ def _sample_file(
     judge: Judge, unwrap: t.Callable[[bytes], bytes], file: tuple[Source, FileItem], rows: int, size: int
 ) -> tuple[int, int]:
     source, item = file
+    item = msgspec.structs.replace(item, wanted=size + _PORTION)  # gzip may be longer than what it unfolds to
     try:
         handle = _Portions(reading.opened(source, item, 0, _go_on)[0], size)
     except BadFileError:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import typing as t
 
+import pytest
+
+from tap_coolafile.sampling import MAX_BYTES, MAX_FILES
 from tap_coolafile.tap import TapCoolaFile
 from tests.tap.conftest import WebServer, Workplace, event
 
 if t.TYPE_CHECKING:
+    from tests.object_server import ObjectServer
     from tests.s3_server import S3Server
 
 
@@ -42,6 +47,29 @@ def test_an_object_in_s3_is_sampled(place: Workplace, s3: S3Server) -> None:
     bucket = s3.bucket("sampled", {"a.json": event(1, a=1).encode()})
     found = discovered(place, uris=f"s3://{bucket}/", aws_endpoint_url=s3.endpoint_url, **s3.admin.settings())
     assert found == {"a"}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_objects_are_asked_for_their_beginning_alone_and_for_four_megabytes_in_all(
+    place: Workplace, objects: ObjectServer, *, compressed: bool
+) -> None:
+    # Rows that gzip cannot make smaller, so that the limit on bytes holds for what is asked too.
+    lines = [event(n, **{"late" if n * 100_000 > MAX_BYTES else "soon": os.urandom(49_000).hex()}) for n in range(90)]
+    content = ("\n".join(lines) + "\n").encode()
+    stored = gzip.compress(content, 1) if compressed else content
+    suffix = ".gz" if compressed else ""
+    objects.put("large", {f"in/{name}.json{suffix}": stored for name in ("a", "b")})
+    config = {"uris": "s3://large/in/", "sample_rows": 10**6, "allow_compressed": compressed}
+    assert discovered(place, **config, **objects.settings()) == {"soon"}
+    (asked,) = [line for line in objects.requests() if "GET /large/in/" in line]
+    first, last = map(int, asked.split()[2].removeprefix("bytes=").split("-"))
+    assert (first, last + 1) == (0, min(MAX_BYTES + (1 << 17), len(stored)))
+
+
+def test_no_more_than_the_twenty_newest_files_are_looked_at(place: Workplace) -> None:
+    for number in range(25):
+        os.utime(place.write(f"{number:02}.json", event(1, **{f"p{number}": 1})), (number, number))
+    assert discovered(place) == {f"p{number}" for number in range(25 - MAX_FILES, 25)}
 
 
 def test_declared_types_are_in_the_catalog_without_a_row_that_shows_them(place: Workplace) -> None:

@@ -12,7 +12,8 @@ class FileItem(msgspec.Struct, frozen=True):
 
     `name` is its URI without user info and signatures, for people. `path` is its key or path, by which listings are
     ordered. `size` is in bytes, -1 where the storage does not say; `mtime_ms` is the storage's stamp in milliseconds.
-    `etag` changes whenever the content does; empty where the storage gives none.
+    `etag` changes whenever the content does; empty where the storage gives none. `wanted` is how many of its first
+    bytes will be read at most, -1 for all of them: object storages are asked for no more.
     """
 
     name: str
@@ -21,11 +22,22 @@ class FileItem(msgspec.Struct, frozen=True):
     mtime_ms: int
     etag: str
     archived: bool = False
+    wanted: int = -1
 
     @property
     def compressed(self) -> bool:
         """Whether its name says that it is gzip."""
         return self.path.lower().endswith(".gz")
+
+    def range_from(self, offset: int) -> str | None:
+        """Return the Range header that asks for it from `offset` on; None if that is all of it."""
+        if self.wanted >= 0:
+            return f"bytes={offset}-{min(self.wanted, self.size) - 1}"
+        return f"bytes={offset}-" if offset else None
+
+    def ends_at(self, offset: int) -> bool:
+        """Tell whether nothing is to be read from `offset` on."""
+        return offset >= self.size >= 0 or offset >= self.wanted >= 0
 
 
 class Handle(t.Protocol):

@@ -98,7 +98,7 @@ class GcsSource:
 
     def _connect(self, item: FileItem, offset: int) -> t.Any:
         """GET the object from `offset` on; return the body, not yet read."""
-        if offset >= item.size:
+        if item.ends_at(offset):
             return None
         call = Call("storage.objects.get", self._pattern.place, item.name)
         return self._call(call, lambda: self._get(item, offset)).raw
@@ -109,7 +109,8 @@ class GcsSource:
         asked = {"alt": "media", "ifGenerationMatch": item.etag}
         if self._settings.gcs_user_project:
             asked["userProject"] = self._settings.gcs_user_project
-        headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={offset}-"} if offset else {})
+        span = item.range_from(offset)
+        headers = {"Accept-Encoding": "gzip"} | ({"Range": span} if span else {})
         url = self._client.api_endpoint + place
         response = self._session.get(url, params=asked, headers=headers, stream=True, timeout=self._timeout)
         raise_for(response)

@@ -101,12 +101,12 @@ class S3Source:
 
     def _connect(self, item: FileItem, offset: int) -> t.Any:
         """GET the object from `offset` on; return the body, not yet read."""
-        if item.size >= 0 and offset >= item.size:
+        if item.ends_at(offset):
             return None
-        wanted = {**self._asked, "Key": item.path, "IfMatch": item.etag}
-        if offset:
-            wanted["Range"] = f"bytes={offset}-"
-        return self._call("GetObject", lambda: self._client.get_object(**wanted), item.name)["Body"]
+        asked = {**self._asked, "Key": item.path, "IfMatch": item.etag}
+        if span := item.range_from(offset):
+            asked["Range"] = span
+        return self._call("GetObject", lambda: self._client.get_object(**asked), item.name)["Body"]
 
     def _one(self, after: str) -> t.Iterator[FileItem]:
         found = self._call(
