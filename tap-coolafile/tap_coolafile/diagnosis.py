@@ -103,7 +103,8 @@ def _located(text: str, error: json.JSONDecodeError) -> Finding:
         return Finding("nul_character", f"a NUL character stands {where}")
     if text.strip() == "{":
         return Finding("not_json", f"the row is a lone brace, as in pretty-printed JSON; {_FORMAT}")
-    return Finding("not_json", f"JSON ends {where}: {error.msg}; {_FORMAT}")
+    what = error.msg.removesuffix(" at").removesuffix(" starting")  # a place follows these in Python's own words
+    return Finding("not_json", f"JSON ends {where}: {what}; {_FORMAT}")
 
 
 def _parse(text: str) -> None:
