@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tap_coolafile.exceptions import BadFileError, BadRowError
-from tests.tap.conftest import Workplace, event
+from tests.tap.conftest import Run, Workplace, event
 
 
 def test_a_reject_stands_at_its_byte_also_after_rows_too_long(place: Workplace) -> None:
@@ -101,3 +101,19 @@ def test_rows_nested_deeply_and_a_row_of_sixty_megabytes_cost_neither_memory_nor
     assert run.users == ["u1", "u2"]
     assert run.report["rejected_by_reason"] == {"not_object": 1, "nested_value": 3, "too_long": 1}
     assert run.report["bytes_read"] == path.stat().st_size
+
+
+def test_a_resumed_file_is_judged_by_its_rows_before_the_state_too(place: Workplace) -> None:
+    rows = [event(n) if n % 8 else "{broken" for n in range(800)]
+    worse = [event(n) if n % 4 else "{broken" for n in range(2000, 5000)]
+    place.write("a.json", *rows, *map(event, range(800, 2000)), *worse)
+    with pytest.raises(BadFileError):
+        place.sync(state_interval_rows=200)
+    whole = place.last
+    states = [at for at, message in enumerate(whole.messages) if message["type"] == "STATE"]
+    for at in states[2:]:
+        before = Run(b"\n".join(whole.lines[:at]))
+        with pytest.raises(BadFileError):
+            place.sync(state=whole.messages[at]["value"], state_interval_rows=200)
+        assert before.users + place.last.users == whole.users
+    assert len(states) > 10

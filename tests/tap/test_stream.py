@@ -162,12 +162,26 @@ def test_stream_maps_apply_and_a_filtered_row_is_counted(place: Workplace) -> No
     assert (report["rows_read"], report["rows_sent"], report["rows_filtered"], report["rows_rejected"]) == (3, 1, 1, 1)
 
 
-def test_the_schema_widens_through_stream_maps_too(place: Workplace) -> None:
-    place.write("a.json", *(event(n, **{f"p{n // 100}": n}) for n in range(300)))
-    run = place.sync(state_interval_rows=50, stream_maps=IDENTITY_MAP)
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"stream_maps": IDENTITY_MAP},
+        {"flattening_enabled": True, "flattening_max_depth": 1},
+        {"add_metadata_columns": True},
+    ],
+)
+def test_the_schema_widens_once_for_each_property_and_type_whichever_way_rows_take(
+    place: Workplace, config: dict[str, t.Any]
+) -> None:
+    place.write("a.json", *(event(n, **{f"p{n // 1000}": n if n < 3500 else "x"}) for n in range(4000)))
+    run = place.sync(state_interval_rows=250, **config)
     for record, properties in types_before_each_record(run):
         assert record.keys() <= properties.keys()
-    assert len(run.records) == 300
+        assert record.get("p3") != "x" or "string" in properties["p3"]["type"]
+    assert len(run.records) == 4000
+    assert len(run.of("SCHEMA")) == 5
+    assert run.report["type_changes"] == {"p3": "number, string"}
 
 
 def test_flattening_takes_the_way_of_the_sdk_and_changes_nothing_in_flat_rows(place: Workplace) -> None:
