@@ -16,7 +16,6 @@ import fcntl
 import hashlib
 import os
 import threading
-import time
 import typing as t
 from bisect import bisect_right
 from collections import Counter
@@ -24,9 +23,9 @@ from pathlib import Path
 
 import msgspec
 
-from target_cooladata.entries import ENTRY, Call, Span, behind, call_entry, digest, fingerprint, merged, read, spans
+from target_cooladata.entries import ENTRY, Call, Span, behind, call_entry, digest, fingerprint, merged, spans
 from target_cooladata.exceptions import JournalError
-from target_cooladata.known import Known
+from target_cooladata.left_behind import Left, find
 
 if t.TYPE_CHECKING:
     from target_cooladata.settings import Settings
@@ -35,7 +34,6 @@ MAX_BYTES = 64 << 20  # 16 million acknowledgements with no STATE among them; fu
 # Meltano drops every STATE that it has not kept when a signal comes: the one at the end, the one before that, which may
 # have come out just then, and what a slow state backend is behind with, at one a second.
 KEPT_STATES = 5
-MAX_AGE_SECONDS = 30 * 86_400
 
 
 class Journal:
@@ -57,7 +55,7 @@ class Journal:
         self._file: t.IO[bytes] | None = None
         self._bytes = 0
         self._spans: list[Span] = []
-        self._known = Known()
+        self._left: list[Left] = []
         self._unanswered: Counter[Call] = Counter()
         self._doubts: list[Call] = []  # in order, without overlaps
         self._marks: list[tuple[bytes, int]] = []
@@ -68,7 +66,7 @@ class Journal:
         return self._bytes >= MAX_BYTES
 
     def begin(self, leading: bytes | None) -> None:
-        """Start at the input's leading STATE, and take over what a run that died has left behind for it.
+        """Start at the input's leading STATE, and see what runs that died have left behind for it.
 
         Raises:
             JournalError: the folder cannot be written.
@@ -76,23 +74,32 @@ class Journal:
         with _explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._marks = [(digest(leading) if leading is not None else bytes(16), 0)]
-            taken_over = self._adopt(self._marks[0][0]) if leading is not None and self._adopts else []
-            self._known = Known(self._spans)
-            self._spans = list(self._known.spans())
-            self._doubts = merged(self._unanswered)
+            if leading is not None and self._adopts:
+                self._left = find(self._folder, self._prefix, self._marks[0][0])
+            self._doubts = merged(call for left in self._left for call in left.unanswered)
             self._rewrite()
             self._sweep()
-            for path in taken_over:  # only now, or a kill in between would forget everything
-                path.unlink(missing_ok=True)
+        for left in self._left:
+            if not left.known:  # there is nothing to tell whose it is by
+                self._take_over(left)
 
     def knows(self, position: int, stream: str, record: bytes) -> bool:
-        """Whether the record at a position was acknowledged in the run that died."""
-        return self._known.has(position, fingerprint(stream, record))
+        """Whether the record at a position was acknowledged in a run that died.
+
+        Raises:
+            JournalError: what that run has left behind cannot be taken over.
+        """
+        hashed = fingerprint(stream, record)
+        for left in self._left:
+            if left.known.has(position, hashed):
+                self._take_over(left)
+                return True
+        return False
 
     @property
     def known(self) -> int:
         """How many records are known."""
-        return len(self._known)
+        return sum(len(left.known) for left in self._left)
 
     def doubted(self, positions: t.Iterable[int]) -> int:
         """Count those of which the run that died had sent the record and never seen an answer."""
@@ -101,7 +108,8 @@ class Journal:
         found = 0
         for position in positions:
             nearest = bisect_right(self._doubts, position, key=lambda call: call[0]) - 1
-            found += nearest >= 0 and position <= self._doubts[nearest][1] and position not in self._known
+            is_doubted = nearest >= 0 and position <= self._doubts[nearest][1]
+            found += is_doubted and not any(position in left.known for left in self._left)
         return found
 
     def begin_call(self, first: int, last: int) -> None:
@@ -190,6 +198,16 @@ class Journal:
                 self._file.close()
                 self._file = None
 
+    def _take_over(self, left: Left) -> None:
+        """Know from now on, and for the next run, what the run that died had known."""
+        if not left.is_ours:
+            left.is_ours = True
+            with self._lock, _explained(self._folder):
+                self._spans += left.known.spans()
+                self._unanswered += left.unanswered
+                self._rewrite()
+                left.path.unlink(missing_ok=True)  # only now, or a kill in between would forget everything
+
     def _append(self, tag: bytes, position: int, data: bytes) -> None:
         self._write(ENTRY.pack(tag, position, len(data)) + data)
 
@@ -229,21 +247,6 @@ class Journal:
             with contextlib.suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
-
-    def _adopt(self, leading: bytes) -> list[Path]:
-        taken_over = []
-        for path in sorted(self._folder.glob(f"{self._prefix}*.journal")):
-            with contextlib.suppress(BlockingIOError, FileNotFoundError), path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its run has ended, however
-                if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
-                    continue  # a run under way has just rewritten it
-                found = read(file.read(), leading)
-                if found is not None:
-                    self._spans += found.acknowledged
-                    self._unanswered += found.unanswered
-                if found is not None or time.time() - path.stat().st_mtime > MAX_AGE_SECONDS:
-                    taken_over.append(path)
-        return taken_over
 
 
 def journal_of(settings: Settings, run_id: str) -> Journal | None:

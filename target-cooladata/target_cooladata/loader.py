@@ -269,7 +269,11 @@ class Loader:
         self._position += len(events)
         lane.tally.records_read += len(events)
         if self._knows_any and (journal := self._journal) is not None:
-            fresh = [event for event in events if not journal.knows(event.position, event.stream, event.record)]
+            try:
+                fresh = [event for event in events if not journal.knows(event.position, event.stream, event.record)]
+            except TargetError:
+                self.tally.undelivered += len(events)
+                raise
             lane.tally.events_already_delivered += len(events) - len(fresh)
             events = fresh
         self._dispatch.extend(events)
@@ -284,8 +288,8 @@ class Loader:
                 self._knows_any = bool(self._journal.known)
                 if self._knows_any:
                     self._logger.info(
-                        "An earlier run had %d records acknowledged behind the state where this one starts; they "
-                        "are not sent again. To load them again, delete %s",
+                        "An earlier run had %d records acknowledged behind the state where this one starts; those that "
+                        "come again are not sent. To load them again, delete %s",
                         self._journal.known,
                         self._settings.journal_path,
                     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import resource
 import stat
 import typing as t
@@ -11,7 +12,7 @@ import pytest
 from target_cooladata.entries import fingerprint
 from target_cooladata.exceptions import JournalError
 from target_cooladata.journal import KEPT_STATES, Journal
-from tests.commands import Finished, run, write_config
+from tests.commands import BIN, Finished, run, write_config
 from tests.singer import event, schema, state
 
 if t.TYPE_CHECKING:
@@ -157,6 +158,38 @@ def test_what_was_known_stays_known_when_the_next_run_dies_too(start: Start, tmp
     second.dies()
     assert start(S0, "third").known(1, 2, 3, 4) == [1, 2, 4]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_inputs_that_begin_alike_do_not_take_what_is_not_theirs(start: Start, tmp_path: Path) -> None:
+    """So do the shards of one tap: killed together, run again one after the other."""
+    for name in ("one", "two"):
+        shard = start(S0, name)
+        shard.journal.note(records(1, 2, 3, text=name))
+        shard.dies()
+    for name in ("one", "two"):
+        shard = start(S0, f"{name} again")
+        assert shard.known(1, 2, 3, 4, text=name) == [1, 2, 3]
+        shard.journal.close(finished=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inputs_that_begin_alike_may_run_at_once(start: Start) -> None:
+    for name in ("one", "two"):
+        shard = start(S0, name)
+        shard.journal.note(records(1, 2, 3, text=name))
+        shard.dies()
+    shards = {name: start(S0, f"{name} again") for name in ("one", "two")}
+    assert all(shard.known(1, 2, 3, 4, text=name) == [1, 2, 3] for name, shard in shards.items())
+
+
+def test_what_nobody_has_come_for_in_a_month_is_removed(start: Start, tmp_path: Path) -> None:
+    first = start(S0)
+    first.journal.note(records(1))
+    first.dies()
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (0, 0))
+    start(S1, "next").journal.close(finished=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_sent_and_never_answered_is_in_doubt(start: Start) -> None:
@@ -428,3 +461,19 @@ def test_what_the_journal_cannot_take_any_more_is_sent_again_and_nothing_worse(
     first.journal.note(records(7, 8))
     first.dies()
     assert start(S0, "next").known(*range(1, 9)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_cannot_be_taken_over_ends_the_run_and_stays(
+    broken_run: list[str], run_target: RunTarget, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_text("".join(broken_run))
+    limited = (
+        f"ulimit -f 1; exec target-cooladata --config {tmp_path / 'config.json'} < {tmp_path / 'in'} 2> >(cat >&2)"
+    )
+    done = run("bash", "-c", limited, env={"PATH": f"{BIN}:{os.environ['PATH']}"})
+    assert done.code == 1
+    (line,) = done.complaints
+    assert "journal_path" in line
+    assert done.report["equation_closes"]
+    assert run_target(*broken_run).report["events_already_delivered"] == 600
+    assert sandbox.summary()["events"] == 1000
