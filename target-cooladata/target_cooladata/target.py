@@ -82,7 +82,9 @@ class TargetCoolaData(Target):
         self._warn_of_unknown_settings()
         self.settings = configuration.parse(self.config)
         self._sandbox: EmbeddedSandbox | None = None
-        logging.getLogger(PluginMapper.__module__).setLevel(logging.INFO)  # its debug lines hold what `__filter__` gave
+        logging.getLogger(PluginMapper.__module__).setLevel(
+            logging.WARNING
+        )  # the others hold what `__filter__` is and gave
         # The mapper takes `__else__` out of the configuration, so what is left there does not tell of it.
         drops_others = self.mapper.default_mapper_type is RemoveRecordTransform
         maps = self.config.get("stream_maps") or self.config.get("flattening_enabled") or drops_others
@@ -247,7 +249,9 @@ def _without_secret(error: str) -> str:
     for name in declared.SECRETS:
         if f"config['{name}']" in error:
             return f"expected text in config['{name}']"
-    return error
+    where = error.rpartition(" in ")[2]
+    # Expressions, and what is given to them, may hold a salt or a key.
+    return f"what is expected is not in {where}" if where.startswith("config['stream_map") else error
 
 
 def _sandbox_notice(cls: type[TargetCoolaData], given: _ConfigInput) -> str | None:

@@ -94,6 +94,14 @@ def test_a_refused_app_key_is_not_quoted() -> None:
     assert refusal.value.errors == ["expected text in config['app_key']"]
 
 
+@pytest.mark.parametrize("given", [{"stream_map_config": "s3cr3t"}, {"stream_maps": {"s": {"x": ["s3cr3t"]}}}], ids=str)
+def test_what_is_given_to_stream_maps_is_not_quoted(given: dict[str, t.Any]) -> None:
+    with pytest.raises(ConfigValidationError) as refusal:
+        settings(**given)
+    assert "s3cr3t" not in str(refusal.value.errors)
+    assert f"config['{next(iter(given))}']" in refusal.value.errors[0]
+
+
 def test_every_setting_can_come_from_the_environment() -> None:
     values = {
         "APP_KEY": APP_KEY, "ENDPOINT_URL": "https://127.0.0.1:1", "API_VERSION": "v1", "PAYLOAD_ENCODING": "data",
