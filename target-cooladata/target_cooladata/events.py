@@ -234,8 +234,8 @@ class EventMaker:
             for key, value in found.items()
             if key not in consumed and value is not None and (self._keeps_metadata or not key.startswith("_sdc_"))
         ]
-        # A name that needs no mending is never the one that gives way.
-        columns.sort(key=lambda key: not names.is_allowed(names.split_scope(key)[1]))
+        # A name that needs no mending is never the one that gives way, and one of the record's own to none from within.
+        columns.sort(key=lambda key: (not names.is_allowed(names.split_scope(key)[1]), type(found[key]) is dict))
         plan = _Plan(
             time=present[0] if present else None,
             rivals=tuple(present[1:]),
