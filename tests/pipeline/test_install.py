@@ -44,10 +44,15 @@ def pip(folder: Path, *packages: str) -> Path:
 def test_the_tap_alone_is_installed_from_its_folder(tmp_path: Path) -> None:
     commands = pip(tmp_path / "env", str(ROOT / "tap-coolafile"))
     (tmp_path / "a.json").write_text('{"event_name":"e","user_id":"u","event_time_ts":1350273990000}\n')
-    config = write_config(tmp_path, uris=str(tmp_path / "a.json"))
-    done = run(commands / "tap-coolafile", "--config", config)
+    (tmp_path / "bad.json").write_text('{"event_name":"e","user_id":"u","event_time_ts":1350273990000}\n{bad\n')
+    done = run(commands / "tap-coolafile", "--config", write_config(tmp_path, uris=str(tmp_path / "a.json")))
     assert done.code == 0, done.stderr
     assert [message["type"] for message in done.messages].count("RECORD") == 1
+    for uri, extra in (("gs://b/", "gcs"), ("azure://c/", "azure"), ("sftp://u@127.0.0.1/in/", "sftp")):
+        for config in ({"uris": uri}, {"uris": str(tmp_path / "bad.json"), "rejects_path": uri}):
+            refused = run(commands / "tap-coolafile", "--config", write_config(tmp_path, **config))
+            (line,) = refused.complaints
+            assert (refused.code, line.endswith(f": pip install 'tap-coolafile[{extra}]'")) == (1, True), line
     assert not (commands / "target-cooladata").exists()
     assert run(commands / "python", "-c", "import target_cooladata").code == 1
 
