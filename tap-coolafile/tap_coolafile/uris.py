@@ -23,7 +23,7 @@ NAME_RULE = "a file's name must end in .json and not contain csv"
 """Seed page of CoolaData: "The file postfix must be .json and not includes csv in the file name." """
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_BUCKETS = {"s3": "s3", "gs": "gs", "gcs": "gs", "azure": "azure"}
+_BUCKETS = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gs", "gcs": "gs", "azure": "azure"}
 _PLACES = {"s3": "bucket", "gs": "bucket", "azure": "container"}
 _REMOTE = frozenset({"http", "https", "sftp", "ssh", "scp"})
 _SIGNATURE = re.compile(

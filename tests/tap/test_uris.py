@@ -128,6 +128,12 @@ def test_a_bucket_of_google_is_the_same_by_both_of_its_schemes() -> None:
     assert parse("azure://container/in/").name == "azure://container/in/"
 
 
+@pytest.mark.parametrize("scheme", ["s3a", "S3N"])
+def test_a_bucket_of_s3_is_the_same_by_each_of_its_schemes(scheme: str) -> None:
+    found, same = parse(f"{scheme}://Bucket/in/*.json"), parse("s3://Bucket/in/*.json")
+    assert (found.scheme, found.place, found.name) == (same.scheme, same.place, same.name)
+
+
 def test_a_message_of_another_library_loses_its_keys_whatever_they_hold() -> None:
     assert redacted("no s3://AKIA:hu/sh@bucket/a here") == "no s3://bucket/a here"
 

@@ -81,7 +81,7 @@ def _transport_params(uri: str, settings: Settings) -> dict[str, t.Any]:
     made: t.Any = None
     if "client" in settings.transport_params:
         return settings.transport_params
-    if scheme == "s3":
+    if scheme in {"s3", "s3a", "s3n"}:
         from tap_coolafile.sources import s3_client  # noqa: PLC0415 - see above
 
         made = s3_client.client(settings)
