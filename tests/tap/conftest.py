@@ -225,15 +225,21 @@ class WebServer:
         self.lengths = True
         self.sent = 0
         self.head_status = 200
+        self._port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Serve, on the port it had before if there was one."""
         outer = self
 
         class Handler(_FileHandler):
             web = outer
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self._port}"
 
     def etag(self, path: str) -> str:
         """Return the ETag of a file: the one it was given, or one of its content."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 
 import pytest
@@ -135,6 +136,22 @@ def test_a_server_that_is_not_there_is_told_without_its_query(web: WebServer, mo
     with pytest.raises(StorageError, match="cannot be reached") as caught:
         list(HttpSource(parse(web.url + "/a.json?sig=sesame"), checked(web.url)).files(""))
     assert "sesame" not in str(caught.value)
+
+
+def test_a_server_that_starts_again_is_waited_for(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tap_coolafile.sources.http.PAUSE_S", 0.001)
+    web.files["/a.json"], web.drop_after = BODY, [300_000]
+    source, item = opened(web)
+    handle = source.open(item, 0)
+    found = handle.read(300_000)
+    web.stop()
+    again = threading.Timer(1, web.start)
+    again.start()
+    while more := handle.read(100_000):
+        found += more
+    handle.close()
+    again.join()
+    assert found == BODY
 
 
 def test_a_file_whose_changes_cannot_be_seen_is_told_once(place: Workplace, web: WebServer) -> None:

@@ -7,6 +7,7 @@ URI may hold user info or a signature: both go to the server alone, never into a
 from __future__ import annotations
 
 import email.utils
+import itertools
 import logging
 import time
 import typing as t
@@ -25,6 +26,7 @@ if t.TYPE_CHECKING:
 _LOGGER = logging.getLogger("tap-coolafile")
 _CONNECT_S = 10
 _ATTEMPTS = 5
+_PATIENCE_S = 60
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 PAUSE_S = 0.2
 _SHORTER = "{} is shorter than the byte {} it was read up to"
@@ -39,6 +41,7 @@ class HttpSource:
         self._timeout_s = (_CONNECT_S, settings.request_timeout_seconds)
         self._session = requests.Session()
         self._skew_ms = 0
+        self._answered = False
 
     def files(self, after: str) -> t.Iterator[FileItem]:
         """Yield the file, described by its headers; see `Source.files`."""
@@ -93,8 +96,12 @@ class HttpSource:
         return response, offset if response.status_code == requests.codes.partial_content else 0
 
     def _ask(self, method: str, headers: dict[str, str]) -> requests.Response:
-        """Send one request, again after a pause where the server or the network asks for patience."""
-        for attempt in range(1, _ATTEMPTS + 1):
+        """Send one request, again after a pause where the server or the network asks for patience.
+
+        A server that answered before and is away is waited for up to a minute, as it may be starting again.
+        """
+        until = time.monotonic() + (_PATIENCE_S if self._answered else 0)
+        for attempt in itertools.count(1):
             try:
                 response = self._session.request(
                     method,
@@ -105,12 +112,14 @@ class HttpSource:
                     allow_redirects=True,
                 )
             except requests.RequestException as error:
-                if attempt == _ATTEMPTS or not isinstance(error, requests.ConnectionError | requests.Timeout):
+                is_away = isinstance(error, requests.ConnectionError | requests.Timeout)
+                if not is_away or (attempt >= _ATTEMPTS and time.monotonic() >= until):
                     # The library's own words would quote the URI, signature and all.
                     msg = f"{self._pattern.name} cannot be reached ({type(error).__name__}); check uris"
                     raise StorageError(msg) from None
             else:
-                if response.status_code not in _RETRIED or attempt == _ATTEMPTS:
+                self._answered = True
+                if response.status_code not in _RETRIED or attempt >= _ATTEMPTS:
                     return response
                 response.close()
             time.sleep(min(PAUSE_S * 2**attempt, 5))
