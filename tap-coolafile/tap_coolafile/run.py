@@ -27,7 +27,7 @@ from tap_coolafile.pieces import Piece, require_good
 from tap_coolafile.room import Room
 from tap_coolafile.rows import REASONS, in_words
 from tap_coolafile.sources import open_source
-from tap_coolafile.unwrapping import AROUND_BYTES, LONGER, unwrapped
+from tap_coolafile.unwrapping import longest_line, unwrapped
 from tap_coolafile.uris import NAME_RULE
 
 if t.TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Run:
         try:
             longest = self._settings.max_row_bytes
             if self._settings.unwrap_rejects:
-                longest = longest * LONGER + AROUND_BYTES
+                longest = longest_line(longest)
             lines = reading.blocks(handle, offset=start.offset, line=start.line, max_row_bytes=longest, head=head)
             try:
                 for piece in self._pieces(lines, start, head):

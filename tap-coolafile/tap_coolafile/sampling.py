@@ -17,7 +17,7 @@ from tap_coolafile import reading
 from tap_coolafile.exceptions import BadFileError
 from tap_coolafile.rows import Judge, Rules
 from tap_coolafile.sources import open_source
-from tap_coolafile.unwrapping import unwrapped
+from tap_coolafile.unwrapping import longest_line, unwrapped
 from tap_coolafile.uris import allowed
 
 if t.TYPE_CHECKING:
@@ -54,12 +54,11 @@ def sample(
             if len(newest) > MAX_FILES:
                 heapq.heappop(newest)
     judge = Judge(rules(settings), announce)
-    unwrap = unwrapped if settings.unwrap_rejects else bytes
     rows, size = settings.sample_rows, MAX_BYTES
     for _, _, item, source in sorted(newest, reverse=True):
         if rows <= 0 or size <= 0:
             return
-        read_rows, read_bytes = _sample_file(judge, unwrap, (source, item), rows, size)
+        read_rows, read_bytes = _sample_file(judge, settings, (source, item), rows, size)
         rows, size = rows - read_rows, size - read_bytes
 
 
@@ -93,9 +92,11 @@ class _Portions:
 
 
 def _sample_file(
-    judge: Judge, unwrap: t.Callable[[bytes], bytes], file: tuple[Source, FileItem], rows: int, size: int
+    judge: Judge, settings: Settings, file: tuple[Source, FileItem], rows: int, size: int
 ) -> tuple[int, int]:
     source, item = file
+    unwrap = unwrapped if settings.unwrap_rejects else bytes
+    longest = longest_line(settings.max_row_bytes) if settings.unwrap_rejects else settings.max_row_bytes
     item = msgspec.structs.replace(item, wanted=size + _PORTION)  # gzip may be longer than what it unfolds to
     try:
         handle = _Portions(reading.opened(source, item, 0, _go_on)[0], size)
@@ -103,9 +104,7 @@ def _sample_file(
         return 0, 0
     judged = 0
     try:
-        for block in reading.blocks(
-            handle, offset=0, line=0, max_row_bytes=judge.rules.max_row_bytes, head=reading.Head()
-        ):
+        for block in reading.blocks(handle, offset=0, line=0, max_row_bytes=longest, head=reading.Head()):
             if not block.ended and handle.left == 0:
                 break  # the last line was cut by the limit on bytes
             judge.judge([unwrap(line) for line in block.lines[: rows - judged]])

@@ -21,11 +21,16 @@ class _Reject(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Reject).decode
 
-LONGER = 6
+_LONGER = 6
 """A row grows at most sixfold by being kept as a JSON text: `\\u0000` for one byte."""
 
-AROUND_BYTES = 100_000
+_AROUND_BYTES = 100_000
 """Room for what a reject holds besides its row."""
+
+
+def longest_line(max_row_bytes: int) -> int:
+    """Return how long a line of a rejects file may be, in bytes, for its row to be no longer than `max_row_bytes`."""
+    return max_row_bytes * _LONGER + _AROUND_BYTES
 
 
 def unwrapped(line: bytes) -> bytes:
