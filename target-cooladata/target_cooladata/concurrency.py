@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+import typing as t
 
 ALPHA = 0.4  # weight of the newest round in the averages; Vector's
 DEVIATIONS = 2.5  # a round this far above the average counts as rising; Vector's
@@ -123,9 +124,17 @@ class Gate:
         maximum: calls under way at once, at most.
         per_second: calls started a second, at most; None for no bound.
         stopping: when set, nobody waits any more.
+        clock: tells the seconds.
     """
 
-    def __init__(self, maximum: int, per_second: int | None, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        maximum: int,
+        per_second: int | None,
+        stopping: threading.Event,
+        clock: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._controller = Controller(maximum)
         self._interval = 1 / per_second if per_second else 0.0
         self._next_start = 0.0
@@ -153,17 +162,17 @@ class Gate:
             while self._under_way >= self.limit and not self._stopping.is_set():
                 self._changed.wait(_POLL_SECONDS)
             self._under_way += 1
-            start = max(time.monotonic(), self._next_start)
+            start = max(self._clock(), self._next_start)
             self._next_start = start + self._interval
-        wait = start - time.monotonic()
+        wait = start - self._clock()
         if wait > 0:
             self._stopping.wait(wait)
-        return time.monotonic()
+        return self._clock()
 
     def leave(self, started: float, *, pressed: bool) -> None:
         """Give the place back, and say how the call went."""
         with self._changed:
             full = self._under_way >= self.limit
             self._under_way -= 1
-            self._controller.done(started=started, now=time.monotonic(), pressed=pressed, full=full)
+            self._controller.done(started=started, now=self._clock(), pressed=pressed, full=full)
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The controller against simulated servers, on a virtual clock."""
+"""Gate and controller against simulated servers, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import typing as t
 
 import pytest
 
-from target_cooladata.concurrency import Controller, Gate
+from target_cooladata.concurrency import Gate
 
 
 class Simulation:
     """A server and a sender that always has work; time passes from one event to the next.
 
     Args:
-        maximum: the controller's bound.
+        maximum: the gate's bound.
         seconds: the time an accepted call takes, by how many are under way.
         bears: calls under way that the server accepts; one more is refused at once.
     """
 
     def __init__(self, maximum: int, seconds: t.Callable[[int], float] = lambda _: 0.1, bears: int = 10_000) -> None:
-        self.controller = Controller(maximum)
+        self.gate = Gate(maximum, None, threading.Event(), clock=lambda: self.now)
+        self.gate.open()
         self.bears = bears
         self.limits: list[int] = []
         self.refused: list[bool] = []
@@ -35,26 +36,25 @@ class Simulation:
 
     def run(self, calls: int) -> None:
         for _ in range(calls):
-            while len(self._calls) < self.controller.limit:
+            while len(self._calls) < self.gate.limit:
                 self._start()
-            ends, _, started, pressed = heapq.heappop(self._calls)
-            self.now = ends
-            full = len(self._calls) + 1 >= self.controller.limit
-            self.controller.done(started=started, now=self.now, pressed=pressed, full=full)
-            self.limits.append(self.controller.limit)
+            self.now, _, started, pressed = heapq.heappop(self._calls)
+            self.gate.leave(started, pressed=pressed)
+            self.limits.append(self.gate.limit)
             self.refused.append(pressed)
 
     def _start(self) -> None:
         accepted = sum(not pressed for *_, pressed in self._calls)
         pressed = accepted >= self.bears
         seconds = 0.005 if pressed else self._seconds(accepted + 1) * self._noise.uniform(0.95, 1.05)
-        heapq.heappush(self._calls, (self.now + seconds, len(self.limits) * 1000 + len(self._calls), self.now, pressed))
+        started = self.gate.enter()
+        heapq.heappush(self._calls, (started + seconds, len(self.limits) * 1000 + len(self._calls), started, pressed))
 
 
 def test_a_server_that_bears_four_calls_is_found_in_fifty_and_then_left_in_peace() -> None:
     simulation = Simulation(16, bears=4)
     simulation.run(50)
-    assert 3 <= simulation.controller.limit <= 5
+    assert 3 <= simulation.gate.limit <= 5
     simulation.run(2000)
     later = simulation.limits[50:]
     assert all(3 <= limit <= 5 for limit in later)
@@ -65,9 +65,10 @@ def test_a_server_that_bears_four_calls_is_found_in_fifty_and_then_left_in_peace
 def test_a_server_that_bears_everything_gets_all_that_is_allowed() -> None:
     simulation = Simulation(16)
     simulation.run(60)
-    assert simulation.controller.limit == 16
+    assert simulation.gate.limit == 16
     simulation.run(2000)
     assert sum(limit >= 15 for limit in simulation.limits[60:]) > 0.95 * 2000
+    assert 2060 / simulation.now >= 0.9 * 16 / 0.1
 
 
 @pytest.mark.parametrize(
@@ -104,10 +105,10 @@ def test_a_latency_that_rises_with_the_load_keeps_the_limit_low() -> None:
 def test_a_server_that_recovers_is_used_again() -> None:
     simulation = Simulation(16, bears=2)
     simulation.run(300)
-    assert simulation.controller.limit <= 3
+    assert simulation.gate.limit <= 3
     simulation.bears = 10_000
     simulation.run(3000)
-    assert simulation.controller.limit == 16
+    assert simulation.gate.limit == 16
 
 
 def test_every_refused_probe_doubles_the_time_to_the_next() -> None:

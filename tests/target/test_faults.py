@@ -61,6 +61,17 @@ def test_a_hundred_thousand_events_survive_every_kind_of_fault(
     assert done.states[-1] == {"n": 100_000}
 
 
+def test_a_server_that_bears_four_calls_refuses_few_of_them(run_target: RunTarget, sandbox: SandboxServer) -> None:
+    sandbox.set_faults(
+        {"kind": "status", "status": 429, "times": None, "when": {"in_flight_over": 4}},
+        {"kind": "slow", "delay_ms": 20, "times": None},
+    )
+    done = run_target(schema(), *map(event, range(600)), batch_size_rows=1, max_concurrency=16)
+    assert done.code == 0, done.stderr
+    assert sandbox.summary()["events"] == 600
+    assert 0 < done.report["retries"] < 50 + 0.05 * 550
+
+
 @pytest.fixture
 def closed_port() -> int:
     with socket.socket() as listener:
