@@ -16,6 +16,7 @@ from target_cooladata.client import STATUSES, Client, Kind, judge, parse_retry_a
 from target_cooladata.configuration import parse
 from target_cooladata.exceptions import SettingsError
 from target_cooladata.target import TargetCoolaData
+from tests.gate import Answer, Gate, Pass, Request
 from tests.singer import APP_KEY
 
 if t.TYPE_CHECKING:
@@ -74,6 +75,24 @@ def test_each_fault_has_its_outcome(
     outcome = client(sandbox.url, request_timeout_seconds=1).post(BODY)
     assert (outcome.kind, outcome.status) == (kind, status)
     assert APP_KEY not in outcome.detail
+
+
+def test_a_call_is_the_documented_one_and_says_so(sandbox: SandboxServer) -> None:
+    asked: list[Request] = []
+
+    def between(request: Request, onward: Pass) -> Answer:
+        asked.append(request)
+        return onward(request)
+
+    gate = Gate(sandbox.port, between)
+    try:
+        assert client(gate.url).post(BODY).kind is Kind.DELIVERED
+    finally:
+        gate.stop()
+    (request,) = asked
+    assert (request.method, request.target) == ("POST", f"/v3/{APP_KEY}/track")
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert request.body == BODY
 
 
 def test_the_time_that_the_server_asks_for_is_read(sandbox: SandboxServer) -> None:
