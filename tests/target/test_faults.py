@@ -136,6 +136,25 @@ def test_state_stays_before_a_reject_that_could_not_be_kept(run_target: RunTarge
     assert done.report["equation_closes"]
 
 
+def test_a_rejects_folder_that_is_read_only_is_one_line_and_state_stays_before(
+    sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    (tmp_path / "rejects").mkdir(mode=0o555)
+    config = write_config(
+        tmp_path, endpoint_url=sandbox.url, app_key=APP_KEY, rejects_path=str(tmp_path / "rejects"), journal_path=""
+    )
+    # Root may write anywhere, unless that is taken from it.
+    prefix = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    lines = [state(n=0), schema(), event(1), record(n=1), state(n=1)]
+    done = run(*prefix, BIN / "target-cooladata", "--config", config, stdin="".join(lines))
+    assert done.code == 1
+    (line,) = done.complaints
+    assert "Permission denied" in line
+    assert "rejects_path" in line
+    assert {"n": 1} not in done.states
+    assert done.report["equation_closes"]
+
+
 def test_a_disk_that_is_full_for_rejects_is_one_line_and_state_stays_before(
     sandbox: SandboxServer, tmp_path: Path
 ) -> None:
