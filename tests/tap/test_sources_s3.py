@@ -230,6 +230,23 @@ def test_a_server_that_asks_for_patience_again_and_again_is_told(code: str) -> N
     assert "run again later" in str(told)
 
 
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("Signature expired: 20240101T000000Z is now earlier than 20240101T001500Z", "set the clock"),
+        ("Signature not yet current: 20240101T003000Z is still later than 20240101T001500Z", "set the clock"),
+        ("The request signature we calculated does not match", "the secret key does not belong to the access key"),
+    ],
+)
+def test_a_clock_that_the_service_of_roles_refuses_is_told_from_a_wrong_key(message: str, words: str) -> None:
+    # Built here, as moto takes any clock.
+    error = botocore.exceptions.ClientError(
+        {"Error": {"Code": "SignatureDoesNotMatch", "Message": message}}, "AssumeRole"
+    )
+    told = refusal(error, "signing in", "bucket", checked("s3://bucket/", aws_role_arn="arn:aws:iam::1:role/r"))
+    assert words in str(told)
+
+
 def test_a_server_that_asks_for_patience_gets_it(place: Workplace, objects: ObjectServer) -> None:
     objects.put("busy", {"a.json": event(1).encode()})
     objects.behave({"on": "a.json", "status": 503, "code": "SlowDown", "times": 2})

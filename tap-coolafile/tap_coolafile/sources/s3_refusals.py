@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import botocore.exceptions
@@ -41,6 +42,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "429"), _BUSY),
     **dict.fromkeys(("InternalError", "ServiceUnavailable", "RequestTimeout", "500", "502", "503", "504"), _AILING),
 }
+_SKEWED = re.compile("Signature (expired|not yet current)")  # so says the service that hands out roles
 _OF_OBJECT = {"404": 404, "NoSuchKey": 404, "NotFound": 404, "PreconditionFailed": 412, "412": 412, "InvalidRange": 416,
               "416": 416}  # fmt: skip
 
@@ -57,7 +59,10 @@ def refusal(error: Exception, call: str, bucket: str, settings: Settings, name: 
     """
     place = name or f"s3://{bucket}"
     if isinstance(error, botocore.exceptions.ClientError):
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        told = error.response.get("Error", {})
+        code = str(told.get("Code", "unknown"))
+        if code == "SignatureDoesNotMatch" and _SKEWED.match(str(told.get("Message", ""))):
+            code = "RequestTimeTooSkewed"
         return _from_code(code, call, place, bucket, settings)
     if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
         msg = f"bucket {bucket}: {call} was denied, as no credentials were found; {_advice(settings)}"
