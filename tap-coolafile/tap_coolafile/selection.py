@@ -13,8 +13,8 @@ import typing as t
 
 import msgspec
 
-from tap_coolafile import reading
-from tap_coolafile.exceptions import ArchivedFileError, BadFileError, SettingError
+from tap_coolafile.exceptions import BadFileError, SettingError
+from tap_coolafile.growth import grown
 from tap_coolafile.places import Position
 from tap_coolafile.sources.ahead import Ahead
 from tap_coolafile.sources.base import FileItem  # noqa: TC001 - msgspec reads the annotation of Task
@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
     from tap_coolafile.bookmarks import Bookmark
     from tap_coolafile.configuration import Settings
     from tap_coolafile.report import Report
-    from tap_coolafile.sources.base import Handle, Source
+    from tap_coolafile.sources.base import Source
 
 _REJECTS = re.compile(r"/\d{4}-\d\d-\d\d/\d{8}T\d{6}Z-[0-9a-f]{6}([.-]\d+)?\.json$")
 
@@ -212,7 +212,7 @@ class Selection:
             msg = f"{item.name} changed after it was read; on_changed_file is fail"
             raise BadFileError(msg)
         try:
-            start = _grown(source, item, known, self._check)
+            start = grown(source, item, known, self._check)
         except BadFileError as bad:
             return Task(item, known, bad)
         if start is not None:
@@ -264,40 +264,3 @@ def _same_place(one: Pattern, other: Pattern) -> bool:
     # Two literal files, which a query may tell apart, are the same only if their names are: those were made unique.
     is_listed = one.kind != "file" or other.kind != "file"
     return is_listed and one.scheme == other.scheme and one.place == other.place
-
-
-def _grown(source: Source, item: FileItem, known: Position, check: t.Callable[[], None]) -> Position | None:
-    """Compare what was read before with the same bytes now; return where what follows begins, on a line of its own.
-
-    None if the file changed in another way. A line feed that the last line read did not have yet is passed over.
-    """
-    if not item.compressed:
-        if 0 <= item.size < known.offset:
-            return None
-        first, last = reading.edges(source, item, known.offset)
-        if reading.digest(first, last, known.offset) != known.head:
-            return None
-        if last.endswith(b"\n"):  # what follows may be on its way: it is not opened here
-            return msgspec.structs.replace(known, etag=item.etag)
-    try:
-        handle, head = reading.opened(source, item, known.offset, check)
-        with contextlib.closing(handle):
-            return _after_line_feed(handle, head, item, known)
-    except BadFileError as bad:
-        if item.compressed and not isinstance(bad, ArchivedFileError):
-            return None
-        raise
-
-
-def _after_line_feed(handle: Handle, head: reading.Head, item: FileItem, known: Position) -> Position | None:
-    if head.at(known.offset) != known.head:
-        return None
-    feed = b""
-    while not head.ends_a_line:
-        more = handle.read(1)
-        feed += more
-        if not more or feed not in {b"\n", b"\r", b"\r\n"}:
-            return None
-        head.feed(more)
-    offset = known.offset + len(feed)
-    return msgspec.structs.replace(known, etag=item.etag, offset=offset, head=head.at(offset))

@@ -155,8 +155,15 @@ class TestAChangedFile:
         with pytest.raises(BadFileError, match="on_changed_file is fail"):
             self.changed(place, event(7), on_changed_file="fail")
 
-    def test_a_touched_file_with_the_same_bytes_is_not_read_again(self, place: Workplace) -> None:
-        assert self.changed(place, *(event(n) for n in range(3))) == []
+    @pytest.mark.parametrize("end", ["\n", ""])
+    def test_a_touched_file_with_the_same_bytes_is_not_read_again(self, place: Workplace, end: str) -> None:
+        path = place.write("a.json", *(event(n) for n in range(3)), end=end)
+        state = place.sync().state
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        run = place.sync(state=state)
+        assert (run.users, run.report["files_changed"]) == ([], 1)
+        place.write("a.json", *(event(n) for n in range(4)))
+        assert place.sync(state=run.state).users == ["u3"]
 
 
 @pytest.mark.parametrize(
