@@ -36,6 +36,7 @@ class Report(msgspec.Struct, kw_only=True):
     bytes_read: int = 0
     files_listed: int = 0
     files_read: int = 0
+    files_new: int = 0
     files_unchanged: int = 0
     files_refused_by_name: int = 0
     files_before_start_date: int = 0

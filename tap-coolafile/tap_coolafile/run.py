@@ -132,7 +132,6 @@ class Run:
         with contextlib.closing(self._selection.tasks(source, mark, pattern, earlier)) as tasks:
             for task in tasks:
                 self._hooks.check_stopping()
-                mark.begin(source.now_ms())
                 try:
                     if task.trouble is not None:
                         raise task.trouble

@@ -105,6 +105,7 @@ class Selection:
     ) -> t.Generator[Task, None, None]:
         """List one entry of `uris`, from where an interrupted pass stopped, and yield what is to be read."""
         for item in self._listed(source, mark, pattern, earlier):
+            mark.begin(source.now_ms())  # not only at the first file to be read: listing up to there takes its time
             self._report.files_listed += 1
             if not self._obeys_name_rule(item):
                 continue
@@ -192,6 +193,7 @@ class Selection:
             if self._is_before_start(item):
                 self._report.files_before_start_date += 1
                 return None
+            self._report.files_new += 1
             return Task(item, Position(item.path, item.etag))
         known = mark.known(item)
         if known.etag == item.etag:

@@ -9,6 +9,7 @@ import typing as t
 import msgspec
 import pytest
 
+from tap_coolafile.bookmarks import KEPT_ANYHOW
 from tap_coolafile.exceptions import BadFileError, SettingError, StateError
 from tap_coolafile.selection import Shard
 from tap_coolafile.sources.local import LocalSource
@@ -85,6 +86,19 @@ def test_half_a_shard_is_refused(place: Workplace, given: dict[str, int], words:
     place.write("a.json", event())
     with pytest.raises(SettingError, match=words):
         place.sync(**given)
+
+
+def test_a_changed_file_that_was_forgotten_counts_as_new(place: Workplace) -> None:
+    for number in range(KEPT_ANYHOW + 1):
+        path = place.write(f"{number:04}.json", event(number))
+        os.utime(path, (1_500_000_000 + number, 1_500_000_000 + number))
+    first = place.sync()
+    assert first.report["files_new"] == KEPT_ANYHOW + 1
+    place.write("0000.json", event(-1), event(-2))
+    place.write("0001.json", event(1), event(-3))
+    second = place.sync(state=first.state)
+    assert second.users == ["u-1", "u-2", "u-3"]
+    assert (second.report["files_new"], second.report["files_changed"]) == (1, 1)
 
 
 class TestAChangedFile:
