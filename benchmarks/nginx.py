@@ -1,5 +1,7 @@
 """nginx as the receiving end: answers every call alike, at once or after 100 ms, and keeps count of what it took.
 
+One of its places refuses the fifth call at once with 429.
+
 Refuses to start without Debian's `nginx-light` and `libnginx-mod-http-echo`, which sleeps without keeping a worker
 busy. Listens on loopback only; everything it writes is in the folder it is given.
 """
@@ -21,6 +23,7 @@ import msgspec
 from benchmarks.processes import WrongError
 
 FAR_SECONDS = 0.1
+BORNE_CALLS = 4
 STORAGE_SECONDS = 0.02
 ANSWER = '{"status":true}'
 _ECHO = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
@@ -42,6 +45,8 @@ http {{
   keepalive_timeout 600s;
   default_type application/json;
   access_log off;
+  limit_conn_zone $server_port zone=bounded:1m;
+  limit_conn_status 429;
   log_format calls '$status $content_length $request_length $request_time $request_method $uri';
   log_format bodies escape=none '$request_body';
   server {{
@@ -53,6 +58,13 @@ http {{
     }}
     location /far/ {{
       access_log {folder}/far.log calls;
+      echo_read_request_body;
+      echo_sleep {far};
+      echo -n '{answer}';
+    }}
+    location /bounded/ {{
+      access_log {folder}/bounded.log calls;
+      limit_conn bounded {borne};
       echo_read_request_body;
       echo_sleep {far};
       echo -n '{answer}';
@@ -154,6 +166,10 @@ class Nginx:
             seconds=statistics.median(float(line[3]) for line in good) if good else 0.0,
         )
 
+    def statuses(self, place: str) -> list[str]:
+        """Give the statuses of the calls to a place since `forget`, in the order of its answers."""
+        return [line.split()[0] for line in (self._folder / f"{place}.log").read_text().splitlines()]
+
     def objects(self) -> int:
         """Count the objects got from the storage since `forget`: GET below a bucket, answered with 200 or 206."""
         lines = [line.split() for line in (self._folder / "storage.log").read_text().splitlines()]
@@ -176,6 +192,7 @@ class Nginx:
             moto=self.moto_port,
             answer=ANSWER,
             far=FAR_SECONDS,
+            borne=BORNE_CALLS,
             storage_delay=STORAGE_SECONDS,
         )
 

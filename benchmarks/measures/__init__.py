@@ -33,6 +33,7 @@ MEASURES: dict[str, t.Callable[[Bench], list[Figure]]] = {
     "start": tap.start,
     "target": target.target,
     "far": target.far,
+    "bounded": target.bounded,
     "meltano": pair.meltano,
     "batch": pair.batch,
     "s3": storage.s3,

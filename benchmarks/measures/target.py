@@ -1,11 +1,13 @@
-"""The target alone: sending to nginx, near and far, against a stock target that sends nothing."""
+"""The target alone: sending to nginx, near, far and bounded, against a stock target that sends nothing."""
 
 from __future__ import annotations
 
+import statistics
 import typing as t
 
 from benchmarks import checks
 from benchmarks.bench import Bench, Figure, median, pace
+from benchmarks.nginx import BORNE_CALLS
 from benchmarks.processes import Ended, run
 
 if t.TYPE_CHECKING:
@@ -13,6 +15,7 @@ if t.TYPE_CHECKING:
 
 _CONCURRENCY = 16
 _FAR_EVENTS_A_SECOND = 48_000  # 16 calls of 300 events under way, 10 times a second
+_SETTLING_CALLS, _SETTLED_CALLS = 50, 2_000
 
 
 def target(bench: Bench) -> list[Figure]:
@@ -52,6 +55,34 @@ def far(bench: Bench) -> list[Figure]:
             ours=pace("target", ours, events),
             peer=f"16 calls of 300 events in 100 ms: {_FAR_EVENTS_A_SECOND:,} events/s",
             notes=f"start and ramp included; nginx itself took {1000 * took:.0f} ms a call (median)",
+        )
+    ]
+
+
+def bounded(bench: Bench) -> list[Figure]:
+    """The calls refused by an end that takes 100 ms a call and answers 429 above four at once."""
+    events = min(bench.sizes.events, (_SETTLING_CALLS + _SETTLED_CALLS) * checks.EVENTS_A_CALL)
+    ours, shares = [], []
+    for _ in range(bench.sizes.runs):
+        bench.say("target, 429 above four calls: a round")
+        need, place = bench.need(events), bench.place("target")
+        bench.nginx.forget()
+        command = bench.target_command("bounded", place, max_concurrency=_CONCURRENCY)
+        ours.append(run(command, folder=place, stdin=bench.messages(events)))
+        checks.delivered(ours[-1], bench.nginx.calls("bounded"), need, events)
+        bench.remember_peaks({"target": ours[-1].peak_mb[0]})
+        settled = bench.nginx.statuses("bounded")[_SETTLING_CALLS:]
+        shares.append(100 * settled.count("429") / max(len(settled), 1))
+    return [
+        Figure(
+            measure=f"target, 429 above {BORNE_CALLS} calls at once: calls refused after the first {_SETTLING_CALLS}",
+            result=statistics.median(shares),
+            unit="%",
+            required=5,
+            at_most=True,
+            ours=pace("target", ours, events),
+            peer=f"{BORNE_CALLS} calls of 300 events in 100 ms: 12,000 events/s",
+            notes="share of each run: " + ", ".join(f"{share:.1f} %" for share in shares),
         )
     ]
 
