@@ -248,10 +248,10 @@ class TapCoolaFile(Tap):
         return stop.exit_code if stop.is_set() else 0
 
 
-def _silence(libraries: t.Iterable[str]) -> None:
+def _silence(libraries: t.Collection[str]) -> None:
     """Let client libraries log what is critical alone, also by loggers that a logging configuration names."""
     for name in (*libraries, *logging.root.manager.loggerDict):
-        if name.partition(".")[0] in libraries:
+        if any(name == library or name.startswith(f"{library}.") for library in libraries):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

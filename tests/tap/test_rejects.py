@@ -9,6 +9,7 @@ import typing as t
 import pytest
 
 from tap_coolafile.exceptions import StorageError
+from tap_coolafile.places import VERSION
 from tap_coolafile.rejects import RejectsFile
 from tap_coolafile.sources.other import writer
 from tests.tap.conftest import Workplace, event
@@ -134,7 +135,7 @@ def test_rejects_that_s3_refuses_end_the_run_without_a_state_past_them(place: Wo
     assert run.code == 1
     (line,) = run.complaints
     assert "check rejects_path" in line
-    assert run.state == {"bookmarks": {"events": {"version": 2}}}
+    assert run.state == {"bookmarks": {"events": {"version": VERSION}}}
 
 
 ARRAY = ("is a bad file", "line 1: ", "an array, as in a file that is one JSON array")

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 
+from tap_coolafile.places import VERSION
 from tap_coolafile.settings import CONFIG_SCHEMA
 from tests.tap.conftest import SEED_ROWS, TAP, Run, WebServer, Workplace, event
 
@@ -36,7 +37,7 @@ def test_the_seed_rows_arrive_as_four_records(place: Workplace) -> None:
 
 def test_the_first_message_is_a_state_also_on_a_first_run(place: Workplace) -> None:
     place.write("a.json", event())
-    assert place.run().messages[0] == {"type": "STATE", "value": {"bookmarks": {"events": {"version": 2}}}}
+    assert place.run().messages[0] == {"type": "STATE", "value": {"bookmarks": {"events": {"version": VERSION}}}}
 
 
 def test_a_second_run_reads_nothing_and_a_new_file_alone_is_read(place: Workplace) -> None:
