@@ -29,7 +29,13 @@ class Run:
     """A delivery with what it settled."""
 
     def __init__(
-        self, send: Send, *, concurrency: int = 4, retry_seconds: float = 60, unreadable: str = "retry"
+        self,
+        send: Send,
+        *,
+        concurrency: int = 4,
+        retry_seconds: float = 60,
+        unreadable: str = "retry",
+        idle: t.Callable[[], None] = lambda: None,
     ) -> None:
         self.settled: list[Settlement[int]] = []
         policy = Policy(
@@ -42,7 +48,7 @@ class Run:
             policy,
             on_delivered=self.acknowledged.extend,
             on_settled=self.settled.append,
-            idle=lambda: None,
+            idle=idle,
         )
 
     def load(self, *batches: t.Sequence[int]) -> None:
@@ -325,6 +331,25 @@ def test_a_wait_that_cannot_help_any_more_is_not_waited() -> None:
     with pytest.raises(DeliveryError, match="given up after 1 tries"):
         Run(lambda _: Outcome(Kind.RETRY, "busy", 429, retry_after=60), retry_seconds=2).load([1])
     assert time.monotonic() - before < 2
+
+
+def test_an_absurd_wait_that_is_asked_for_is_cut_to_the_cap() -> None:
+    """Whole, it would be longer than the run has, and the run would give up at once."""
+    idles = iter(range(5))
+
+    def idle() -> None:
+        if next(idles, None) is None:
+            raise InterruptedError
+
+    run = Run(
+        lambda _: Outcome(Kind.RETRY, "busy", 429, retry_after=1e9),
+        retry_seconds=360,
+        idle=idle,
+    )
+    with pytest.raises(InterruptedError):
+        run.load([1])
+    assert run.settled == []
+    run.delivery.abort(1)
 
 
 def test_a_fault_of_our_own_while_sending_ends_the_run_instead_of_hanging_it() -> None:
