@@ -79,8 +79,9 @@ def load(lines: t.Iterable[str], mapper: PluginMapper | None) -> Loaded:
     )
 
 
+# Larger floats are integers to the SDK, which makes decimals of them.
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**64), 2**64), st.floats(-1e15, 1e15),  # larger ones are integers to the SDK, which makes decimals of them
+    st.none(), st.booleans(), st.integers(-(2**64), 2**64), st.floats(-1e15, 1e15),
     st.text(max_size=4), st.just([7]), st.just({"b": {"c": 1.5}}),
 )  # fmt: skip
 NAMES = st.sampled_from(["a", "b", "é", "a.b", "{u}c", "_sdc_x", "user_id", "event_time_ts", "event_timestamp"])
