@@ -183,6 +183,7 @@ def test_the_log_names_the_format_also_of_a_short_array_whose_last_row_is_valid(
         (event().encode("utf-16"), "begins as UTF-16 does; UTF-8 is expected"),
         (gzip.compress(event().encode()), "begins as gzip does; allow_compressed reads it"),
     ],
+    ids=["utf-16", "gzip"],  # not the bytes, which hold the time of their compression
 )
 def test_the_log_names_another_encoding(place: Workplace, data: bytes, words: str) -> None:
     place.write("a.json", data)
