@@ -121,11 +121,11 @@ def _start(command: Command, folder: Path, index: int, source: t.Any, sink: t.An
 
 
 def environment() -> dict[str, str]:
-    """The environment of every command: this one's, without what would set or colour anything."""
+    """The environment of every command: this one's, without what would set or colour anything, or slow a start."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("TAP_", "TARGET_", "MELTANO_", "AWS_")) and "proxy" not in name.lower()
+        if not name.startswith(("TAP_", "TARGET_", "MELTANO_", "AWS_", "PYTHON")) and "proxy" not in name.lower()
     }
     return kept | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100000"}
 

@@ -6,7 +6,9 @@ chunks, and flushed after every message that is not a RECORD.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import fcntl
 import sys
 import time
 import typing as t
@@ -17,6 +19,7 @@ from singer_sdk.singerlib.encoding.simple import Message, RecordMessage, StateMe
 from singer_sdk.singerlib.json import serialize_json
 
 _CHUNK = 1 << 18
+_PIPE_BYTES = 1 << 20  # what Linux allows everyone; with the usual 64 KiB, the tap waits for each read of the other end
 _SAME_MOMENT_SECONDS = 1.0
 
 
@@ -29,6 +32,7 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         self._size = 0
         self._state = b""
         self._moment, self._told_at = b"", float("-inf")
+        self._is_wide = False
 
     def serialize_message(self, message: Message) -> bytes:
         """Serialize one of the SDK's messages as a line of JSON."""
@@ -73,11 +77,19 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         if self._buffer:
             data, self._buffer, self._size = b"".join(self._buffer), [], 0
             sys.stdout.flush()
+            self._widen()
             left = memoryview(data)
             # Unbuffered (PYTHONUNBUFFERED, as in many containers), a write that a signal interrupts is a partial one.
             while left:
                 left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
+
+    def _widen(self) -> None:
+        """Let a pipe hold more, so that both its ends can be at work."""
+        if not self._is_wide:
+            self._is_wide = True
+            with contextlib.suppress(OSError, AttributeError):  # no pipe, no room left for this user's, or no Linux
+                fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def _append(self, data: bytes) -> None:
         self._buffer.append(data)

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 from target_cooladata.chunks import MAX_LINE_BYTES
 from target_cooladata.exceptions import InputError
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
 _RUN_ID = "[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
 
 

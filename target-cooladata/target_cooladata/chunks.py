@@ -7,6 +7,8 @@ be read.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import typing as t
@@ -15,6 +17,7 @@ from target_cooladata.exceptions import InputError
 
 POLL_SECONDS = 0.2  # how long a signal or a due batch may wait while the input is silent
 READ_BYTES = 1 << 18
+PIPE_BYTES = 1 << 20  # what Linux allows everyone; with the usual 64 KiB, whoever writes waits for each read
 MAX_LINE_BYTES = 64 << 20  # Meltano relays lines up to 50 MiB
 
 
@@ -51,6 +54,7 @@ def _reads(source: t.IO[t.Any], read_bytes: int) -> t.Iterator[bytes | None]:
         while data := source.read(read_bytes):
             yield data if isinstance(data, bytes) else data.encode()
         return
+    _widen(descriptor)
     while True:
         if not select.select([descriptor], [], [], POLL_SECONDS)[0]:
             yield None
@@ -58,6 +62,12 @@ def _reads(source: t.IO[t.Any], read_bytes: int) -> t.Iterator[bytes | None]:
             yield data
         else:
             return
+
+
+def _widen(descriptor: int) -> None:
+    """Let a pipe hold more, so that both its ends can be at work."""
+    with contextlib.suppress(OSError, AttributeError):  # no pipe, no room left for this user's pipes, or no Linux
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _read(descriptor: int, size: int) -> bytes:

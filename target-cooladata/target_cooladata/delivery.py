@@ -18,8 +18,8 @@ from target_cooladata.exceptions import DeliveryError, TargetError
 from target_cooladata.ledger import Checkpoint, Ledger
 from target_cooladata.sending import Call, Policy, Sender, Settlement
 
-NEAR_SECONDS = 0.002  # an answer within that is cheaper to wait for than to read on meanwhile
-FAR_CALLS = 100  # after a vain wait there is none for so many calls
+NEAR_SECONDS = 0.002  # a call that takes no longer is cheaper to wait for than to read on meanwhile
+MIN_FAR_CALLS, MAX_FAR_CALLS = 4, 128  # after a vain wait there is none for so many calls, each time for twice as many
 POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
 T = t.TypeVar("T")
 
@@ -48,12 +48,15 @@ class Delivery(t.Generic[T]):
         self._idle = idle
         self._ledger = Ledger()
         self._sender = Sender(prepare, policy, on_delivered)
-        self._waiting: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[list[Settlement[T]]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
+        self._rested = threading.Event()  # a thread has done all that it was given
+        self._gathered: list[Settlement[T]] = []
         self._in_flight: dict[int, int] = {}
         # What has come back stays here while its refusals may not be the events' fault; never more than a row has.
         self._held: list[Settlement[T]] = []
         self._workers = 0
+        self._far_calls = MIN_FAR_CALLS
         self._is_far_for = 0  # calls after which to see whether the server is near
 
     @property
@@ -74,11 +77,13 @@ class Delivery(t.Generic[T]):
         return self._ledger.take_state()
 
     def submit(self, ticket: int, items: t.Sequence[T]) -> None:
-        """Hand over a batch; waits while as many calls as allowed are under way.
+        """Take a batch; waits while as many calls as allowed are under way.
 
         Raises:
             DeliveryError: nothing more can be delivered.
         """
+        if len(self._in_flight) >= self._places():
+            self._hand_over()
         while len(self._in_flight) >= self._places():
             self._settle_one(POLL_SECONDS)
             self._idle()
@@ -87,18 +92,37 @@ class Delivery(t.Generic[T]):
             # Daemons: a call that hangs must not hold up the end of an interrupted run.
             threading.Thread(target=self._work, name=f"delivery-{self._workers}", daemon=True).start()
         self._in_flight[ticket] = len(items)
-        self._waiting.put(Settlement(ticket=ticket, items=items))
+        self._gathered.append(Settlement(ticket=ticket, items=items))
+        if self._is_far_for:
+            self._is_far_for -= 1
+            self._hand_over()
 
     def linger(self) -> None:
-        """Wait a moment for an answer, if answers come at once: two threads at work share one interpreter.
+        """Hand over what was taken, and wait for it a moment if answers come at once.
+
+        Two threads at work share one interpreter; so while the server is near, one thread sends all that a chunk of the
+        input has filled, one call after the other, and meanwhile this one rests.
 
         Raises:
             DeliveryError: nothing more can be delivered.
         """
+        self._hand_over()
         if self._is_far_for:
-            self._is_far_for -= 1
-        elif not self._settle_one(NEAR_SECONDS):
-            self._is_far_for = FAR_CALLS
+            return
+        while self._in_flight:
+            if not self._rested.wait(NEAR_SECONDS * len(self._in_flight)):
+                self._is_far_for = self._far_calls
+                self._far_calls = min(2 * self._far_calls, MAX_FAR_CALLS)
+                return
+            self._rested.clear()
+            self.settle()
+        self._far_calls = MIN_FAR_CALLS
+
+    def _hand_over(self) -> None:
+        """Give what was taken to one of the threads."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._waiting.put(gathered)
 
     def _places(self) -> int:
         """Some more than may be sent, so that a place that gets free is filled at once; the gate keeps to the limit.
@@ -109,11 +133,12 @@ class Delivery(t.Generic[T]):
         return limit + limit // 4 + 1 if limit > 1 else 1
 
     def settle(self) -> None:
-        """Take in what has come back, without waiting.
+        """Hand over what was taken, and take in what has come back, without waiting.
 
         Raises:
             DeliveryError: nothing more can be delivered.
         """
+        self._hand_over()
         while not self._done.empty():
             self._settle_one(0)
         self._release()
@@ -124,6 +149,7 @@ class Delivery(t.Generic[T]):
         Raises:
             DeliveryError: nothing more can be delivered.
         """
+        self._hand_over()
         while self._in_flight:
             self._settle_one(POLL_SECONDS)
             self._idle()
@@ -136,6 +162,7 @@ class Delivery(t.Generic[T]):
             The failures of the batches that came back.
         """
         self._sender.stopping.set()
+        self._hand_over()
         deadline = time.monotonic() + seconds
         failures = []
         while self._in_flight and time.monotonic() < deadline:
@@ -178,6 +205,7 @@ class Delivery(t.Generic[T]):
 
     def _work(self) -> None:
         while True:
-            settlement = self._waiting.get()
-            self._sender.deliver(settlement)
-            self._done.put(settlement)
+            for settlement in self._waiting.get():
+                self._sender.deliver(settlement)
+                self._done.put(settlement)
+            self._rested.set()

@@ -123,11 +123,12 @@ class Dispatch:
             raise RejectLimitError(msg)
 
     def tick(self) -> None:
-        """Do what is due: take in outcomes, send an old batch, write a state; leave if a signal came."""
+        """Do what is due: send what is full or old, take in outcomes, write a state; leave if a signal came."""
+        if self._batcher.is_due(time.monotonic()):
+            self._batcher.flush()
+        self._delivery.linger()
         self._delivery.settle()
         self._idle()
-        if self._batcher.is_due(self._now):
-            self._batcher.flush()
 
     def finish(self) -> int:
         """Deliver what is left, and write the last state.
@@ -204,7 +205,6 @@ class Dispatch:
         except BaseException:
             self._tally.undelivered += len(events)
             raise
-        self._delivery.linger()
 
     def _on_settled(self, settlement: Settlement[Event]) -> None:
         tally = self._tally

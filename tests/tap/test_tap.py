@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -253,6 +254,18 @@ def test_a_reader_that_goes_away_ends_the_run_in_one_line(place: Workplace) -> N
     assert tap.wait(30) == 1
     assert len(Run(b"", log).complaints) == 1
     assert "Traceback" not in log
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="only Linux has pipes of any size")
+def test_a_reader_may_be_a_megabyte_behind(place: Workplace) -> None:
+    """With the usual 64 KiB, `meltano run` takes half as long again."""
+    place.write("a.json", event())
+    with subprocess.Popen(place.command(), stdout=subprocess.PIPE, cwd=place.folder) as tap:
+        assert tap.stdout is not None
+        tap.stdout.readline()
+        assert fcntl.fcntl(tap.stdout, fcntl.F_GETPIPE_SZ) == 1 << 20
+        tap.stdout.read()
+    assert tap.returncode == 0
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

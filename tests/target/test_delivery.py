@@ -51,6 +51,11 @@ class Run:
             idle=idle,
         )
 
+    def send(self, batch: t.Sequence[int]) -> None:
+        """Hand over one batch, alone."""
+        self.delivery.submit(self.delivery.issue(), batch)
+        self.delivery.settle()
+
     def load(self, *batches: t.Sequence[int]) -> None:
         for batch in batches:
             self.delivery.submit(self.delivery.issue(), batch)
@@ -282,8 +287,8 @@ def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() ->
     for _ in range(50):
         run.load([0], [0], [0], [0])
     before = len(run.settled)
-    delivery.submit(delivery.issue(), [1])
-    delivery.submit(delivery.issue(), [2])
+    run.send([1])
+    run.send([2])
     delivery.add_state(Checkpoint(b"behind 1 and 2", 2))
     while len(run.settled) < before + 1:
         delivery.settle()
@@ -291,6 +296,70 @@ def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() ->
     release.set()
     delivery.drain()
     assert delivery.take_state() == Checkpoint(b"behind 1 and 2", 2)
+
+
+def _with_room(send: Send) -> Run:
+    """Give a run that may have several calls under way at once; `send` takes zeros meanwhile."""
+    run = Run(send)
+    for _ in range(50):
+        run.load([0], [0], [0], [0])
+    return run
+
+
+def test_what_is_taken_together_is_sent_by_one_thread_in_order() -> None:
+    sent: list[tuple[int, int]] = []
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        if items[0] == 0:
+            time.sleep(0.005)  # the round trip of a server, for the limit to grow
+        sent.append((items[0], threading.get_ident()))
+        return DELIVERED
+
+    run = _with_room(send)
+    sent.clear()
+    for number in (1, 2, 3):
+        run.delivery.submit(run.delivery.issue(), [number])
+    assert not sent
+    run.delivery.linger()
+    run.delivery.drain()
+    assert [number for number, _ in sent] == [1, 2, 3]
+    assert len({thread for _, thread in sent}) == 1
+
+
+def test_nothing_is_waited_for_or_held_back_once_a_call_takes_long() -> None:
+    release, second = threading.Event(), threading.Event()
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        if items[0] == 0:
+            time.sleep(0.005)  # the round trip of a server, for the limit to grow
+        elif items[0] == 1:
+            release.wait(30)
+        else:
+            second.set()
+        return DELIVERED
+
+    run = _with_room(send)
+    run.delivery.submit(run.delivery.issue(), [1])
+    run.delivery.linger()
+    assert run.delivery.in_flight == 1
+    run.delivery.submit(run.delivery.issue(), [2])
+    assert second.wait(30)
+    release.set()
+    run.delivery.drain()
+    assert run.delivered[-2:] == [1, 2]
+
+
+def test_what_was_taken_and_not_yet_handed_over_is_not_sent_when_a_run_is_stopped() -> None:
+    sent: list[int] = []
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        sent.extend(items)
+        return DELIVERED
+
+    run = Run(send)
+    run.delivery.submit(run.delivery.issue(), [1, 2])
+    assert run.delivery.abort(30) == ["the run was stopped"]
+    assert (sent, run.delivery.in_flight, run.settled[0].undelivered, run.settled[0].in_doubt) == ([], 0, 2, 0)
 
 
 def test_a_run_that_is_stopped_does_not_wait_for_a_call_that_hangs() -> None:
@@ -302,7 +371,7 @@ def test_a_run_that_is_stopped_does_not_wait_for_a_call_that_hangs() -> None:
         return DELIVERED
 
     run = Run(send)
-    run.delivery.submit(run.delivery.issue(), [1, 2])
+    run.send([1, 2])
     begun.wait(30)
     run.delivery.abort(0.2)
     assert run.delivery.in_flight == 2
@@ -319,7 +388,7 @@ def test_no_call_follows_the_end_of_a_run() -> None:
         return Outcome(Kind.RETRY, "busy", 429, retry_after=60)
 
     run = Run(send, retry_seconds=900)
-    run.delivery.submit(run.delivery.issue(), [1])
+    run.send([1])
     first.wait(30)
     run.delivery.abort(5)
     assert run.delivery.in_flight == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import fcntl
 import itertools
 import json
 import os
@@ -46,6 +47,16 @@ def test_no_state_is_ahead_of_what_the_api_has_stored(process: Process, sandbox:
         assert sandbox.summary()["distinct"] >= reached
     speaker.join()
     assert seen >= 2
+    assert process.end()[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="only Linux has pipes of any size")
+def test_a_writer_may_be_a_megabyte_ahead(process: Process) -> None:
+    """With the usual 64 KiB, `meltano run` takes half as long again."""
+    process.write(schema(), event(1), state(n=1))
+    process.line()
+    assert process.process.stdin is not None
+    assert fcntl.fcntl(process.process.stdin, fcntl.F_GETPIPE_SZ) == 1 << 20
     assert process.end()[0] == 0
 
 
