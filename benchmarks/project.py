@@ -1,6 +1,7 @@
 """A Meltano project with three pairs: ours, a stock one that sends nothing, and `cat` into `cat`.
 
-Ours has the definitions of this repository's own meltano.yml, so its defaults; only where its commands are is added.
+Each plugin declares the settings that it is given and no others, as README shows it for one's own project: Meltano spends
+some 6 ms at each start on each setting that is declared. Ours have their definitions from this repository's meltano.yml.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Project:
         loaders = [plugin for plugin in declared["loaders"] if plugin["name"] == OURS[1]]
         for plugin in (*extractors, *loaders):
             del plugin["pip_url"]
-            plugin |= {"executable": str(BIN / plugin["name"]), "config": settings[plugin["name"]]}
+            given = settings[plugin["name"]]
+            declared_settings = [setting for setting in plugin["settings"] if setting["name"] in given]
+            plugin |= {"executable": str(BIN / plugin["name"]), "config": given, "settings": declared_settings}
         taps = {STOCK[0]: f"exec {PYTHON} -m benchmarks.peers.stock_tap", CAT[0]: f"exec cat {messages} #"}
         targets = {STOCK[1]: f"exec {PYTHON} -m benchmarks.peers.stock_target", CAT[1]: "exec cat >/dev/null #"}
         extractors += [self._plugin(name, command, config={"path": str(rows)}) for name, command in taps.items()]
