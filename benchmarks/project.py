@@ -1,7 +1,7 @@
 """A Meltano project with three pairs: ours, a stock one that sends nothing, and `cat` into `cat`.
 
-Each plugin declares the settings that it is given and no others, as README shows it for one's own project: Meltano spends
-some 6 ms at each start on each setting that is declared. Ours have their definitions from this repository's meltano.yml.
+Each plugin declares the settings that it is given and no others, as README shows it for one's own project: Meltano
+spends some 6 ms of each start on each setting that is declared. Ours are defined as in this repository's meltano.yml.
 """
 
 from __future__ import annotations

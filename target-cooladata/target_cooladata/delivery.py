@@ -19,6 +19,7 @@ from target_cooladata.ledger import Checkpoint, Ledger
 from target_cooladata.sending import Call, Policy, Sender, Settlement
 
 NEAR_SECONDS = 0.002  # a call that takes no longer is cheaper to wait for than to read on meanwhile
+MAX_NEAR_CALLS = 4  # that are waited for; more than that are only under way where the server is not near
 MIN_FAR_CALLS, MAX_FAR_CALLS = 4, 128  # after a vain wait there is none for so many calls, each time for twice as many
 POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
 T = t.TypeVar("T")
@@ -109,8 +110,9 @@ class Delivery(t.Generic[T]):
         self._hand_over()
         if self._is_far_for:
             return
+        deadline = time.monotonic() + NEAR_SECONDS * min(len(self._in_flight), MAX_NEAR_CALLS)
         while self._in_flight:
-            if not self._rested.wait(NEAR_SECONDS * len(self._in_flight)):
+            if not self._rested.wait(max(deadline - time.monotonic(), 0)):
                 self._is_far_for = self._far_calls
                 self._far_calls = min(2 * self._far_calls, MAX_FAR_CALLS)
                 return

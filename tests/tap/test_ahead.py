@@ -6,7 +6,6 @@ import contextlib
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 import typing as t
@@ -337,9 +336,4 @@ def test_ten_thousand_small_objects_are_loaded_once_and_a_second_run_reads_none(
 def test_downloads_ahead_of_a_slow_reader_take_little_memory(place: Workplace, objects: ObjectServer) -> None:
     content = "".join(event(n, text="x" * 400) + "\n" for n in range(16_000)).encode()
     objects.put("large", {f"{n}.json": content for n in range(16)})
-    # A process of its own, as a child's account begins with the memory of whoever starts it.
-    watch = "import resource,subprocess,sys; subprocess.run(sys.argv[1:],check=True,stdout=subprocess.DEVNULL);"
-    watch += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    command = [sys.executable, "-c", watch, *place.command(uris="s3://large/", **objects.settings())]
-    done = subprocess.run(command, capture_output=True, check=True, cwd=place.folder)
-    assert int(done.stdout) < 150 << 10
+    assert place.peak_kib(uris="s3://large/", **objects.settings()) < 150 << 10

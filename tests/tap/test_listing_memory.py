@@ -8,8 +8,6 @@ import threading
 import typing as t
 import urllib.parse
 
-from tests.tap.test_run import peak_kib
-
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -65,6 +63,6 @@ def test_a_listing_of_a_hundred_thousand_keys_takes_no_more_memory_than_one_of_t
     for keys in (2_000, 100_000):
         with bucket(keys) as (url, handler):
             place.config["aws_endpoint_url"] = url
-            peaks[keys] = peak_kib(place)
+            peaks[keys] = place.peak_kib()
             assert handler.asked >= keys // PAGE
     assert peaks[100_000] - peaks[2_000] < 10 << 10

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from tap_coolafile.exceptions import BadFileError, BadRowError
@@ -77,18 +74,9 @@ def test_rows_of_a_bad_file_teach_nothing_that_good_files_do_not_show(place: Wor
     assert (again.properties["qty"]["type"], again.report["type_changes"]) == (["number", "null"], {})
 
 
-def peak_kib(place: Workplace) -> int:
-    """Run the tap, and return the most memory it took, in KiB."""
-    # A process of its own, as a child's account begins with the memory of whoever starts it.
-    watch = "import resource,subprocess,sys; subprocess.run(sys.argv[1:],check=True,stdout=subprocess.DEVNULL);"
-    watch += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    command = [sys.executable, "-c", watch, *place.command(max_row_bytes=1_000_000)]
-    return int(subprocess.run(command, capture_output=True, check=True, cwd=place.folder).stdout)
-
-
 def test_rows_nested_deeply_and_a_row_of_sixty_megabytes_cost_neither_memory_nor_the_run(place: Workplace) -> None:
     place.write("a.json", event(1))
-    usual = peak_kib(place)
+    usual = place.peak_kib(max_row_bytes=1_000_000)
     deep = [
         "[" * 100_000,
         '{"a":' * 100_000,
@@ -96,7 +84,7 @@ def test_rows_nested_deeply_and_a_row_of_sixty_megabytes_cost_neither_memory_nor
         f'{{"a":{"[" * 100_000}{"]" * 100_000}}}',
     ]
     path = place.write("a.json", event(1), *deep, '{"a":"' + "x" * 60_000_000 + '"}', event(2))
-    assert peak_kib(place) - usual < 20 << 10
+    assert place.peak_kib(max_row_bytes=1_000_000) - usual < 20 << 10
     run = place.sync(max_row_bytes=1_000_000)
     assert run.users == ["u1", "u2"]
     assert run.report["rejected_by_reason"] == {"not_object": 1, "nested_value": 3, "too_long": 1}
