@@ -34,7 +34,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     sizes = _sizes(asked)
     names = asked.names or [name for name in MEASURES if asked.full or name != _LARGE]
-    load, began = results.load_average(), time.monotonic()
+    start = results.Start.now()
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=asked.folder) as folder:
         try:
             with Nginx(Path(folder) / "nginx") as nginx:
@@ -45,8 +45,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         except WrongError as wrong:
             _say(f"WRONG, so nothing is written: {wrong}")
             return 1
-    minutes = (time.monotonic() - began) / 60
-    text = results.document(figures, sizes, nginx=version, load=load, minutes=minutes)
+    text = results.document(figures, sizes, nginx=version, start=start)
     sys.stdout.write(text)
     if path := _path(asked):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,15 +7,38 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import time
 import typing as t
 from pathlib import Path
+
+import msgspec
 
 from benchmarks.processes import ROOT
 
 if t.TYPE_CHECKING:
     from benchmarks.bench import Figure, Sizes
 
+_MEASURED = ("tap-coolafile", "target-cooladata", "benchmarks/*.py", "meltano.yml")
 _PACKAGES = ("singer-sdk", "meltano", "msgspec", "requests", "boto3", "moto")
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What was so before the first run.
+
+    Attributes:
+        code: the commit, and whether there were changes on top of it.
+        load: the machine's load average.
+        moment: monotonic, in seconds.
+    """
+
+    code: str
+    load: str
+    moment: float
+
+    @classmethod
+    def now(cls) -> Start:
+        """Look."""
+        return cls(_commit(), ", ".join(f"{load:.2f}" for load in os.getloadavg()), time.monotonic())
 
 
 def table(figures: t.Sequence[Figure]) -> str:
@@ -24,27 +47,26 @@ def table(figures: t.Sequence[Figure]) -> str:
     return "\n".join([_row(names), _row(["---"] * len(names)), *map(_line, figures)])
 
 
-def document(figures: t.Sequence[Figure], sizes: Sizes, *, nginx: str, load: str, minutes: float) -> str:
+def document(figures: t.Sequence[Figure], sizes: Sizes, *, nginx: str, start: Start) -> str:
     """Give the whole result file.
 
     Args:
         figures: what was measured.
         sizes: on how much.
         nginx: its version.
-        load: the machine's load average before the first run.
-        minutes: how long all of it took.
+        start: what was so before the first run.
     """
     now = dt.datetime.now(dt.UTC)
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
     return f"""# Benchmarks of {now:%Y-%m-%d}
 
-Written by `python -m benchmarks` at {now:%H:%M} UTC, after {minutes:.0f} minutes.
+Written by `python -m benchmarks` at {now:%H:%M} UTC, after {(time.monotonic() - start.moment) / 60:.0f} minutes.
 
-- Code: {_commit()}
-- Machine: {_machine()}; load average before the first run: {load}
+- Code: {start.code}
+- Machine: {_machine()}; load average before the first run: {start.load}
 - Versions: Python {platform.python_version()}, {versions}, nginx {nginx}
 - Sizes: {sizes.events:,} events; {sizes.files:,} files of {sizes.rows_each} rows; figures are ratios of medians of \
-{sizes.runs} runs, in which pair and peer take turns
+{sizes.runs} runs, in which pair and peer take turns unless a note says other
 
 Settings are at their defaults but for addresses, keys and paths. Every run was checked: exit codes, the reports'
 equations, and nginx's count of calls and body bytes against what the events need. Seconds are of whole processes, with
@@ -52,11 +74,6 @@ their start. MB are peak memory (VmHWM).
 
 {table(figures)}
 """
-
-
-def load_average() -> str:
-    """Give the machine's load average."""
-    return ", ".join(f"{load:.2f}" for load in os.getloadavg())
 
 
 def _line(figure: Figure) -> str:
@@ -93,7 +110,7 @@ def _commit() -> str:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603, S607 - git
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "tap-coolafile", "target-cooladata")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", *_MEASURED)
     return f"commit {git('rev-parse', '--short', 'HEAD') or 'unknown'}" + (
         " and changes on top of it" if changed else ""
     )

@@ -89,7 +89,8 @@ class MessageWriter(GenericSingerWriter[bytes, Message]):
         if not self._is_wide:
             self._is_wide = True
             with contextlib.suppress(OSError, AttributeError):  # no pipe, no room left for this user's, or no Linux
-                fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+                if fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETPIPE_SZ) < _PIPE_BYTES:
+                    fcntl.fcntl(sys.stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def _append(self, data: bytes) -> None:
         self._buffer.append(data)

@@ -13,10 +13,11 @@ import gzip
 import re
 import typing as t
 import zlib
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from target_cooladata.chunks import MAX_LINE_BYTES
+from target_cooladata.chunks import whole_lines
 from target_cooladata.exceptions import InputError
 
 CHUNK_BYTES = 1 << 18
@@ -50,19 +51,8 @@ def rows(uri: str, encoding: t.Mapping[str, t.Any], root: str | None) -> t.Itera
     """
     path = _resolve(uri, root)
     with _explained(path), _open(path, encoding) as file:
-        rest = b""
-        while chunk := file.read(CHUNK_BYTES):
-            head, newline, tail = chunk.rpartition(b"\n")
-            if newline:
-                yield [row for line in (rest + head).split(b"\n") if (row := line.strip())]
-                rest = tail
-            else:
-                rest += chunk
-            if len(rest) > MAX_LINE_BYTES:
-                msg = f"a row of the batch file {path} is longer than {MAX_LINE_BYTES:,} bytes"
-                raise InputError(msg)
-        if rest.strip():
-            yield [rest.strip()]
+        for text in whole_lines(iter(partial(file.read, CHUNK_BYTES), b""), f"a row of the batch file {path}"):
+            yield [row for line in (text or b"").split(b"\n") if (row := line.strip())]
 
 
 def _resolve(uri: str, root: str | None) -> Path:

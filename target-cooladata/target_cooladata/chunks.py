@@ -27,9 +27,22 @@ def chunks_of_lines(source: t.IO[t.Any], read_bytes: int = READ_BYTES) -> t.Iter
     Raises:
         InputError: for a line over `MAX_LINE_BYTES`, or where the input cannot be read.
     """
+    return whole_lines(_reads(source, read_bytes), "a line of the input")
+
+
+def whole_lines(reads: t.Iterable[bytes | None], what: str) -> t.Iterator[bytes | None]:
+    """Cut what is read into chunks of whole lines; None is passed on.
+
+    Args:
+        reads: the parts as they were read.
+        what: a line, in an error's words.
+
+    Raises:
+        InputError: for a line over `MAX_LINE_BYTES`.
+    """
     rest: list[bytes] = []
     size = 0
-    for data in _reads(source, read_bytes):
+    for data in reads:
         if data is None:
             yield None
             continue
@@ -40,7 +53,7 @@ def chunks_of_lines(source: t.IO[t.Any], read_bytes: int = READ_BYTES) -> t.Iter
         rest.append(tail)
         size += len(tail)
         if size > MAX_LINE_BYTES:
-            msg = f"a line of the input is longer than {MAX_LINE_BYTES:,} bytes, the most that is read as one message"
+            msg = f"{what} is longer than {MAX_LINE_BYTES:,} bytes, the most that is read as one message"
             raise InputError(msg)
     if size:
         yield b"".join(rest)
@@ -67,7 +80,8 @@ def _reads(source: t.IO[t.Any], read_bytes: int) -> t.Iterator[bytes | None]:
 def _widen(descriptor: int) -> None:
     """Let a pipe hold more, so that both its ends can be at work."""
     with contextlib.suppress(OSError, AttributeError):  # no pipe, no room left for this user's pipes, or no Linux
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        if fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) < PIPE_BYTES:
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _read(descriptor: int, size: int) -> bytes:

@@ -9,17 +9,19 @@ refused.
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
 import time
 import typing as t
+from functools import partial
 
 from target_cooladata.exceptions import DeliveryError, TargetError
 from target_cooladata.ledger import Checkpoint, Ledger
 from target_cooladata.sending import Call, Policy, Sender, Settlement
 
 NEAR_SECONDS = 0.002  # a call that takes no longer is cheaper to wait for than to read on meanwhile
-MAX_NEAR_CALLS = 4  # that are waited for; more than that are only under way where the server is not near
+MAX_NEAR_CALLS = 4  # that are sent one after the other
 MIN_FAR_CALLS, MAX_FAR_CALLS = 4, 128  # after a vain wait there is none for so many calls, each time for twice as many
 POLL_SECONDS = 0.1  # how long a signal or a due state may wait while delivery is waited for
 T = t.TypeVar("T")
@@ -49,10 +51,11 @@ class Delivery(t.Generic[T]):
         self._idle = idle
         self._ledger = Ledger()
         self._sender = Sender(prepare, policy, on_delivered)
-        self._waiting: queue.SimpleQueue[list[Settlement[T]]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[collections.deque[Settlement[T]]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Settlement[T]] = queue.SimpleQueue()
         self._rested = threading.Event()  # a thread has done all that it was given
         self._gathered: list[Settlement[T]] = []
+        self._group: collections.deque[Settlement[T]] = collections.deque()  # what of the last one has not begun
         self._in_flight: dict[int, int] = {}
         # What has come back stays here while its refusals may not be the events' fault; never more than a row has.
         self._held: list[Settlement[T]] = []
@@ -62,7 +65,7 @@ class Delivery(t.Generic[T]):
 
     @property
     def in_flight(self) -> int:
-        """Items handed over whose settlement has not come back."""
+        """Items taken whose settlement has not come back."""
         return sum(self._in_flight.values())
 
     def issue(self) -> int:
@@ -83,9 +86,9 @@ class Delivery(t.Generic[T]):
         Raises:
             DeliveryError: nothing more can be delivered.
         """
-        if len(self._in_flight) >= self._places():
-            self._hand_over()
-        while len(self._in_flight) >= self._places():
+        if len(self._gathered) >= MAX_NEAR_CALLS or len(self._in_flight) >= self.places:
+            self.linger()
+        while len(self._in_flight) >= self.places:
             self._settle_one(POLL_SECONDS)
             self._idle()
         if self._workers <= len(self._in_flight):
@@ -99,37 +102,41 @@ class Delivery(t.Generic[T]):
             self._hand_over()
 
     def linger(self) -> None:
-        """Hand over what was taken, and wait for it a moment if answers come at once.
+        """Send what was taken, and wait for it a moment if answers come at once.
 
-        Two threads at work share one interpreter; so while the server is near, one thread sends all that a chunk of the
-        input has filled, one call after the other, and meanwhile this one rests.
+        Two threads at work share one interpreter; so while the server is near, one thread sends some calls, one after
+        the other, and meanwhile this one rests. Once that takes longer, each call goes by itself.
 
         Raises:
             DeliveryError: nothing more can be delivered.
         """
-        self._hand_over()
-        if self._is_far_for:
-            return
-        deadline = time.monotonic() + NEAR_SECONDS * min(len(self._in_flight), MAX_NEAR_CALLS)
-        while self._in_flight:
-            if not self._rested.wait(max(deadline - time.monotonic(), 0)):
-                self._is_far_for = self._far_calls
-                self._far_calls = min(2 * self._far_calls, MAX_FAR_CALLS)
+        if not self._is_far_for and self._in_flight:
+            if self._gathered:
+                self._group, self._gathered = collections.deque(self._gathered), []
+                self._waiting.put(self._group)
+            deadline = time.monotonic() + NEAR_SECONDS * min(len(self._in_flight), MAX_NEAR_CALLS)
+            while self._in_flight and self._rested.wait(max(deadline - time.monotonic(), 0)):
+                self._rested.clear()
+                self._take_in()
+            if not self._in_flight:
+                self._far_calls = MIN_FAR_CALLS
                 return
-            self._rested.clear()
-            self.settle()
-        self._far_calls = MIN_FAR_CALLS
+            self._is_far_for = self._far_calls
+            self._far_calls = min(2 * self._far_calls, MAX_FAR_CALLS)
+        self._hand_over()
 
     def _hand_over(self) -> None:
-        """Give what was taken to one of the threads."""
-        if self._gathered:
-            gathered, self._gathered = self._gathered, []
-            self._waiting.put(gathered)
+        """Give each batch that is not yet being sent to a thread of its own: none is to wait for another."""
+        batches = [*iter(partial(_next, self._group), None), *self._gathered]
+        self._gathered = []
+        for settlement in batches:
+            self._waiting.put(collections.deque([settlement]))
 
-    def _places(self) -> int:
-        """Some more than may be sent, so that a place that gets free is filled at once; the gate keeps to the limit.
+    @property
+    def places(self) -> int:
+        """How many batches are taken before `submit` waits; while it is one, they go in order.
 
-        One at a time, they go in order.
+        Some more than may be sent, so that a place that gets free is filled at once; the gate keeps to the limit.
         """
         limit = self._sender.gate.limit
         return limit + limit // 4 + 1 if limit > 1 else 1
@@ -141,6 +148,9 @@ class Delivery(t.Generic[T]):
             DeliveryError: nothing more can be delivered.
         """
         self._hand_over()
+        self._take_in()
+
+    def _take_in(self) -> None:
         while not self._done.empty():
             self._settle_one(0)
         self._release()
@@ -207,7 +217,16 @@ class Delivery(t.Generic[T]):
 
     def _work(self) -> None:
         while True:
-            for settlement in self._waiting.get():
+            group = self._waiting.get()
+            while settlement := _next(group):
                 self._sender.deliver(settlement)
                 self._done.put(settlement)
             self._rested.set()
+
+
+def _next(group: collections.deque[Settlement[T]]) -> Settlement[T] | None:
+    """Take the next batch of a group, which another thread may take from as well."""
+    try:
+        return group.popleft()
+    except IndexError:
+        return None

@@ -137,12 +137,18 @@ def test_the_table_says_what_holds() -> None:
         Figure(measure="slow", result=1.2, required=1.1, at_most=True),
         Figure(measure="later", result=None, required=12),
     ]
-    lines = results.document(figures, Sizes(), nginx="1", load="0", minutes=1).splitlines()[-3:]
+    lines = results.document(figures, Sizes(), nginx="1", start=results.Start.now()).splitlines()[-3:]
     assert [line.split(" | ")[1:4] for line in lines] == [
         ["**12.3 \u00d7**", "≥ 12 \u00d7", "yes"],
         ["**1.2 \u00d7**", "≤ 1.1 \u00d7", "**no**"],
         ["-", "≥ 12 \u00d7", ""],
     ]
+
+
+def test_variables_of_pythons_do_not_reach_what_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # would have every start compile all that it imports
+    ended = run([sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"], folder=tmp_path)
+    assert ended.require_success().output == "False\n"
 
 
 def test_an_unknown_measure_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
