@@ -13,7 +13,7 @@ from benchmarks import checks, data, results
 from benchmarks.__main__ import main
 from benchmarks.bench import Figure, Sizes
 from benchmarks.nginx import Calls
-from benchmarks.processes import BIN, Command, Ended, Watch, WrongError, run
+from benchmarks.processes import BIN, ROOT, Command, Ended, Watch, WrongError, run
 from tests.commands import write_config
 
 if t.TYPE_CHECKING:
@@ -143,6 +143,22 @@ def test_the_table_says_what_holds() -> None:
         ["**1.2 \u00d7**", "≤ 1.1 \u00d7", "**no**"],
         ["-", "≥ 12 \u00d7", ""],
     ]
+
+
+def test_figures_in_the_readme_are_those_of_the_newest_whole_run() -> None:
+    readme = _cells((ROOT / "README.md").read_text(encoding="utf-8").partition("## How fast")[2].partition("\n## ")[0])
+    newest = max((ROOT / "benchmarks" / "results").glob("????-??-??.md"))
+    measured = _cells(newest.read_text(encoding="utf-8"))
+    bounded = [[measure, result] for measure, result, bound, *_ in measured if bound]
+    assert readme == bounded
+    assert all(result != "-" for _, result in readme)
+    assert f"benchmarks/results/{newest.name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _cells(text: str) -> list[list[str]]:
+    """The rows of a table, without its head."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return rows[2:]
 
 
 def test_variables_of_pythons_do_not_reach_what_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
