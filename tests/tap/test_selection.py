@@ -55,10 +55,18 @@ def test_shards_share_the_files_without_gap_or_overlap(place: Workplace) -> None
         place.write(f"{number}.json", event(number))
     shares = [place.sync(shard_count=3, shard_index=index) for index in range(3)]
     assert sorted(user for run in shares for user in run.users) == sorted(f"u{number}" for number in range(40))
-    assert all(len(run.users) > 5 for run in shares)
+    assert all(run.users for run in shares)  # how many each has depends on the folder's name
     with pytest.raises(StateError, match="shard"):
         place.sync(shard_count=4, shard_index=0, state=shares[0].state)
     assert place.sync(shard_count=3, shard_index=0, state=shares[0].state).users == []
+
+
+def test_shards_are_of_like_size() -> None:
+    sizes = [
+        sum(Shard(3, index).owns(f"s3://events/2026/{number}.json") for number in range(3_000)) for index in range(3)
+    ]
+    assert sum(sizes) == 3_000
+    assert min(sizes) > 900
 
 
 def test_a_shard_is_the_same_on_every_machine() -> None:
