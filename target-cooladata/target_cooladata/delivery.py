@@ -123,7 +123,7 @@ class Delivery(t.Generic[T]):
                 return
             self._is_far_for = self._far_calls
             self._far_calls = min(2 * self._far_calls, MAX_FAR_CALLS)
-        self._hand_over()
+        self.settle()
 
     def _hand_over(self) -> None:
         """Give each batch that is not yet being sent to a thread of its own: none is to wait for another."""
@@ -189,16 +189,15 @@ class Delivery(t.Generic[T]):
                 failures.append(str(error))
         return failures
 
-    def _settle_one(self, timeout: float) -> bool:
-        """Take in one batch; tell whether one has come back in so many seconds."""
+    def _settle_one(self, timeout: float) -> None:
+        """Take in one batch, if one comes back in so many seconds."""
         try:
             settlement = self._done.get(timeout=timeout) if timeout else self._done.get_nowait()
         except queue.Empty:
-            return False
+            return
         del self._in_flight[settlement.ticket]
         self._held.append(settlement)
         self._release()
-        return True
 
     def _release(self, *, ends_well: bool = False) -> None:
         """Close what is not held back by a row of refusals; all of it once everything has come back."""

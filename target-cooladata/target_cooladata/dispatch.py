@@ -127,7 +127,6 @@ class Dispatch:
         if self._batcher.is_due(time.monotonic()):
             self._batcher.flush()
         self._delivery.linger()
-        self._delivery.settle()
         self._idle()
 
     def finish(self) -> int:

@@ -258,7 +258,7 @@ def test_a_reader_that_goes_away_ends_the_run_in_one_line(place: Workplace) -> N
 
 @pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="only Linux has pipes of any size")
 def test_a_reader_may_be_a_megabyte_behind(place: Workplace) -> None:
-    """With the usual 64 KiB, `meltano run` takes half as long again."""
+    """With the usual 64 KiB, `meltano run` takes a third as long again."""
     place.write("a.json", event())
     with subprocess.Popen(place.command(), stdout=subprocess.PIPE, cwd=place.folder) as tap:
         assert tap.stdout is not None

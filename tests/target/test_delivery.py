@@ -76,14 +76,19 @@ def answering(*outcomes: Outcome) -> Send:
     return lambda _: next(left, DELIVERED)
 
 
-def test_everything_is_delivered_once() -> None:
-    sent: list[int] = []
+def noting(sent: list[int]) -> Send:
+    """Deliver, and note what."""
 
     def send(items: t.Sequence[int]) -> Outcome:
         sent.extend(items)
         return DELIVERED
 
-    run = Run(send)
+    return send
+
+
+def test_everything_is_delivered_once() -> None:
+    sent: list[int] = []
+    run = Run(noting(sent))
     run.load(*[range(start, start + 10) for start in range(0, 500, 10)])
     assert sorted(sent) == run.delivered == list(range(500))
 
@@ -273,31 +278,6 @@ def test_calls_run_at_once_up_to_the_limit_and_never_beyond() -> None:
     assert most == 4
 
 
-def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() -> None:
-    release = threading.Event()
-
-    def send(items: t.Sequence[int]) -> Outcome:
-        time.sleep(0.005)  # the round trip of a server, for the limit to grow
-        if items[0] == 1:
-            release.wait(30)
-        return DELIVERED
-
-    run = Run(send)
-    delivery = run.delivery
-    for _ in range(50):
-        run.load([0], [0], [0], [0])
-    before = len(run.settled)
-    run.send([1])
-    run.send([2])
-    delivery.add_state(Checkpoint(b"behind 1 and 2", 2))
-    while len(run.settled) < before + 1:
-        delivery.settle()
-    assert delivery.take_state() is None
-    release.set()
-    delivery.drain()
-    assert delivery.take_state() == Checkpoint(b"behind 1 and 2", 2)
-
-
 def _with_room(send: Send, batches: int) -> Run:
     """Give a run that takes so many batches before it waits; it has delivered zeros meanwhile."""
 
@@ -313,6 +293,28 @@ def _with_room(send: Send, batches: int) -> Run:
         if run.delivery.places > batches:
             return run
     pytest.fail("the limit did not grow")
+
+
+def test_state_comes_only_after_all_before_it_whatever_the_order_of_answers() -> None:
+    release = threading.Event()
+
+    def send(items: t.Sequence[int]) -> Outcome:
+        if items[0] == 1:
+            release.wait(30)
+        return DELIVERED
+
+    run = _with_room(send, 2)
+    delivery = run.delivery
+    before = len(run.settled)
+    run.send([1])
+    run.send([2])
+    delivery.add_state(Checkpoint(b"behind 1 and 2", 2))
+    while len(run.settled) < before + 1:
+        delivery.settle()
+    assert delivery.take_state() is None
+    release.set()
+    delivery.drain()
+    assert delivery.take_state() == Checkpoint(b"behind 1 and 2", 2)
 
 
 def test_batches_of_a_near_server_are_sent_by_one_thread_in_order_and_waited_for() -> None:
@@ -362,12 +364,7 @@ def test_once_a_call_takes_long_no_batch_waits_for_another() -> None:
 
 def test_what_was_taken_and_not_yet_handed_over_is_not_sent_when_a_run_is_stopped() -> None:
     sent: list[int] = []
-
-    def send(items: t.Sequence[int]) -> Outcome:
-        sent.extend(items)
-        return DELIVERED
-
-    run = Run(send)
+    run = Run(noting(sent))
     run.delivery.submit(run.delivery.issue(), [1, 2])
     assert run.delivery.abort(30) == ["the run was stopped"]
     assert (sent, run.delivery.in_flight, run.settled[0].undelivered, run.settled[0].in_doubt) == ([], 0, 2, 0)

@@ -52,7 +52,7 @@ def test_no_state_is_ahead_of_what_the_api_has_stored(process: Process, sandbox:
 
 @pytest.mark.skipif(not hasattr(fcntl, "F_GETPIPE_SZ"), reason="only Linux has pipes of any size")
 def test_a_writer_may_be_a_megabyte_ahead(process: Process) -> None:
-    """With the usual 64 KiB, `meltano run` takes half as long again."""
+    """With the usual 64 KiB, `meltano run` takes a third as long again."""
     process.write(schema(), event(1), state(n=1))
     process.line()
     assert process.process.stdin is not None
